@@ -1,0 +1,153 @@
+//! Devices execute plans.
+//!
+//! A [`Backend`] is a place where plans can run (the CPU with so many threads, or one GPU
+//! adapter); [`Backend::load`] puts a plan's memory there and returns a [`Device`] that executes
+//! its routines.
+
+pub mod cpu;
+// pub mod gpu;
+// mod select;
+
+// pub use select::{Backend, Choice, Listing, list, select};
+
+use thiserror::Error;
+
+use crate::plan::{Element, Plan, RoutineId, View};
+
+/// A loaded plan.
+pub trait Device {
+    /// Which device this is.
+    fn info(&self) -> &DeviceInfo;
+
+    /// The plan it holds.
+    fn plan(&self) -> &Plan;
+
+    /// Runs a routine `times` times. A GPU may return before the work is done; reading waits.
+    fn run(&mut self, routine: RoutineId, times: usize) -> Result<(), DeviceError>;
+
+    /// Runs one launch of a routine: for lockstep and for finding where a number went wrong.
+    fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError>;
+
+    /// Fills a view from the host.
+    ///
+    /// Errors if the view's element type or length is not the data's.
+    fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError>;
+
+    /// Reads a view of reals, rounded to `f32`, after all that was run before.
+    fn read_real(&mut self, view: View) -> Result<Vec<f32>, DeviceError>;
+
+    /// Reads a view of indices, after all that was run before.
+    fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError>;
+}
+
+/// What a report says of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// `cpu` or `gpu`.
+    pub kind: &'static str,
+    /// The adapter's name; none for the CPU.
+    pub adapter: Option<String>,
+    /// Threads of the CPU device; 0 on a GPU.
+    pub threads: usize,
+}
+
+impl DeviceInfo {
+    /// The CPU with so many threads.
+    pub fn cpu(threads: usize) -> Self {
+        DeviceInfo {
+            kind: "cpu",
+            adapter: None,
+            threads,
+        }
+    }
+}
+
+/// Host memory to be copied to a device.
+#[derive(Clone, Copy, Debug)]
+pub enum HostData<'a> {
+    /// Reals in single precision.
+    Real(&'a [f32]),
+    /// Reals in double precision, rounded on devices that compute in `f32`.
+    Double(&'a [f64]),
+    /// Indices.
+    Index(&'a [u32]),
+    /// Bytes.
+    Byte(&'a [u8]),
+}
+
+impl HostData<'_> {
+    /// Errors unless this data fills exactly that view.
+    pub(crate) fn check(&self, plan: &Plan, view: View) -> Result<(), DeviceError> {
+        let (element, len) = match self {
+            HostData::Real(values) => (Element::Real, values.len()),
+            HostData::Double(values) => (Element::Real, values.len()),
+            HostData::Index(values) => (Element::Index, values.len()),
+            HostData::Byte(values) => (Element::Byte, values.len()),
+        };
+        let buffer = plan.buffer(view);
+        if element != buffer.element || len != view.len {
+            return Err(DeviceError::Transfer {
+                buffer: buffer.name.clone(),
+                expected: format!("{} × {:?}", view.len, buffer.element),
+                got: format!("{len} × {element:?}"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What can go wrong with a device.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    /// No adapter, or none of the name asked for.
+    #[error("no GPU for `--device {asked}`: {found}; use `--device cpu`, or see `diabolo devices`")]
+    NoAdapter {
+        /// What the user asked for.
+        asked: String,
+        /// What was found instead.
+        found: String,
+    },
+    /// The adapter was found but refused to open, or died.
+    #[error("GPU `{adapter}`: {reason}")]
+    Gpu {
+        /// Its name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// A buffer that the adapter cannot hold or bind.
+    #[error(
+        "buffer `{buffer}` takes {bytes} bytes, and GPU `{adapter}` allows {limit} per {what}: \
+         make the model or the batch smaller, or use `--device cpu`"
+    )]
+    TooLarge {
+        /// The buffer.
+        buffer: String,
+        /// Its size.
+        bytes: u64,
+        /// The adapter's name.
+        adapter: String,
+        /// Its limit.
+        limit: u64,
+        /// What the limit is on.
+        what: &'static str,
+    },
+    /// Threads could not be started.
+    #[error("could not start {threads} threads: {source}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why.
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// Host data of another type or length than the buffer.
+    #[error("buffer `{buffer}` holds {expected}, not {got}")]
+    Transfer {
+        /// The buffer.
+        buffer: String,
+        /// What it holds.
+        expected: String,
+        /// What was offered.
+        got: String,
+    },
+}

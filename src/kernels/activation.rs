@@ -1,0 +1,152 @@
+//! Activations: element by element, alone or fused behind another kernel.
+//!
+//! ```text
+//! forward    y  = f(x)
+//! backward   dx = dy · f′     with f′ written in terms of y, so forward saves only y
+//!
+//! relu       f = max(x, 0)          f′ = [y > 0]
+//! sigmoid    f = 1 / (1 + e⁻ˣ)      f′ = y (1 − y)
+//! ```
+
+use super::{Dispatch, Kernel, linear_groups, parallel};
+use crate::device::cpu::Memory;
+use crate::plan::{Operand, View};
+use crate::scalar::Scalar;
+
+/// A function applied to every element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// y = x
+    Identity,
+    /// y = max(x, 0)
+    Relu,
+    /// y = 1 / (1 + e⁻ˣ)
+    Sigmoid,
+}
+
+impl Activation {
+    /// f(x)
+    #[inline(always)]
+    pub fn apply<T: Scalar>(self, x: T) -> T {
+        match self {
+            Activation::Identity => x,
+            // Not `max`, which would turn a NaN into 0 and hide it.
+            Activation::Relu if x < T::zero() => T::zero(),
+            Activation::Relu => x,
+            Activation::Sigmoid => T::one() / (T::one() + (-x).exp()),
+        }
+    }
+
+    /// f′, from y = f(x)
+    #[inline(always)]
+    pub fn slope<T: Scalar>(self, y: T) -> T {
+        match self {
+            Activation::Identity => T::one(),
+            Activation::Relu if y > T::zero() => T::one(),
+            Activation::Relu => T::zero(),
+            Activation::Sigmoid => y * (T::one() - y),
+        }
+    }
+
+    /// Its number in the shaders.
+    pub fn code(self) -> String {
+        format!("{}u", self as u32)
+    }
+
+    /// FLOPs of f on one element.
+    pub fn flops(self) -> u64 {
+        match self {
+            Activation::Identity => 0,
+            Activation::Relu => 1,
+            Activation::Sigmoid => 4,
+        }
+    }
+}
+
+/// `y = f(x)`, all of one length.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// Input.
+    pub x: View,
+    /// Output.
+    pub y: View,
+    /// f
+    pub activation: Activation,
+}
+
+impl Kernel for Forward {
+    const NAME: &'static str = "activation";
+    const SHADER: &'static str = include_str!("../../shaders/activation.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![Operand::read("x", self.x), Operand::write("y", self.y)]
+    }
+
+    fn flops(&self) -> u64 {
+        self.activation.flops() * self.y.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([x], [y]) = memory.real.access([self.x], [self.y]);
+        parallel::chunks(y, 1, |first, y| {
+            for (y, &x) in y.iter_mut().zip(&x[first..]) {
+                *y = self.activation.apply(x);
+            }
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        elementwise(self.activation, self.y.len)
+    }
+}
+
+/// `dx = dy · f′(y)`, all of one length.
+#[derive(Clone, Debug)]
+pub struct Backward {
+    /// What forward gave.
+    pub y: View,
+    /// Gradient of the loss by y.
+    pub dy: View,
+    /// Gradient of the loss by x.
+    pub dx: View,
+    /// f
+    pub activation: Activation,
+}
+
+impl Kernel for Backward {
+    const NAME: &'static str = "activation_backward";
+    const SHADER: &'static str = include_str!("../../shaders/activation_backward.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("y", self.y),
+            Operand::read("dy", self.dy),
+            Operand::write("dx", self.dx),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        3 * self.y.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([y, dy], [dx]) = memory.real.access([self.y, self.dy], [self.dx]);
+        parallel::chunks(dx, 1, |first, dx| {
+            for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
+                *dx = dy * self.activation.slope(y);
+            }
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        elementwise(self.activation, self.y.len)
+    }
+}
+
+fn elementwise(activation: Activation, len: usize) -> Dispatch {
+    Dispatch {
+        constants: vec![("ACTIVATION", activation.code())],
+        dims: vec![len as u32],
+        groups: linear_groups(len),
+    }
+}

@@ -1,0 +1,134 @@
+//! Adam: one launch over the flat parameters.
+//!
+//! ```text
+//! m ← m + (1−β₁)(g − m)
+//! v ← v + (1−β₂)(g² − v)
+//! p ← p − rate[t] · m / (√v · scale[t] + ε)
+//!
+//! schedule [steps, 2]   rate[t] = α(t) / (1−β₁ᵗ),  scale[t] = 1 / √(1−β₂ᵗ), row = clock position
+//! ```
+//! Both bias corrections come from the host, computed in f64. PyTorch's defaults: β₁ = 0.9,
+//! β₂ = 0.999, ε = 1e-8.
+//!
+//! Source: Kingma and Ba, “Adam: a method for stochastic optimization” (ICLR 2015), in the order
+//! of operations of PyTorch's `torch.optim.Adam`.
+
+use rayon::prelude::*;
+
+use super::{Dispatch, Kernel, linear_groups, parallel};
+use crate::device::cpu::Memory;
+use crate::plan::{Operand, View};
+use crate::scalar::Scalar;
+
+/// The constants of the update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hyperparameters {
+    /// Decay of the mean gradient.
+    pub beta1: f64,
+    /// Decay of the mean squared gradient.
+    pub beta2: f64,
+    /// Keeps the quotient finite.
+    pub epsilon: f64,
+}
+
+impl Default for Hyperparameters {
+    fn default() -> Self {
+        Hyperparameters {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+impl Hyperparameters {
+    /// The schedule's row `[rate, scale]` for step `t` (the first is 1) at learning rate `alpha`.
+    pub fn schedule_row(&self, t: u64, alpha: f64) -> [f64; 2] {
+        let t = t as f64;
+        [
+            alpha / (1.0 - self.beta1.powf(t)),
+            1.0 / (1.0 - self.beta2.powf(t)).sqrt(),
+        ]
+    }
+}
+
+/// See the [module](self). Parameters, gradients, m and v have one length.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    /// p
+    pub parameters: View,
+    /// g
+    pub gradients: View,
+    /// m
+    pub mean: View,
+    /// v
+    pub variance: View,
+    /// `[steps, 2]`
+    pub schedule: View,
+    /// `[position, step]`
+    pub clock: View,
+    /// β₁, β₂, ε
+    pub hyper: Hyperparameters,
+}
+
+impl Kernel for Adam {
+    const NAME: &'static str = "adam";
+    const SHADER: &'static str = include_str!("../../shaders/adam.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::update("p", self.parameters),
+            Operand::read("g", self.gradients),
+            Operand::update("m", self.mean),
+            Operand::update("v", self.variance),
+            Operand::read("schedule", self.schedule),
+            Operand::read("clock", self.clock),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        12 * self.parameters.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let position = memory.index.read(self.clock)[0] as usize;
+        let ([g, schedule], [p, m, v]) = memory.real.access(
+            [self.gradients, self.schedule],
+            [self.parameters, self.mean, self.variance],
+        );
+        let [rate, scale] = [schedule[2 * position], schedule[2 * position + 1]];
+        let keep1 = T::of(1.0 - self.hyper.beta1);
+        let keep2 = T::of(1.0 - self.hyper.beta2);
+        let epsilon = T::of(self.hyper.epsilon);
+        let size = parallel::rows_per_task(1);
+        let chunks = (p.par_chunks_mut(size), g.par_chunks(size))
+            .into_par_iter()
+            .zip((m.par_chunks_mut(size), v.par_chunks_mut(size)));
+        chunks.for_each(|((p, g), (m, v))| {
+            parallel::simd(
+                #[inline(always)]
+                || {
+                    for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                        *m += keep1 * (g - *m);
+                        *v += keep2 * (g * g - *v);
+                        *p -= rate * *m / (v.sqrt() * scale + epsilon);
+                    }
+                },
+            );
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        let bits = |value: f64| (value as f32).to_bits();
+        Dispatch {
+            constants: vec![],
+            dims: vec![
+                self.parameters.len as u32,
+                bits(1.0 - self.hyper.beta1),
+                bits(1.0 - self.hyper.beta2),
+                bits(self.hyper.epsilon),
+            ],
+            groups: linear_groups(self.parameters.len),
+        }
+    }
+}

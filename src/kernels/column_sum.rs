@@ -1,0 +1,120 @@
+//! Column sums in two passes: the gradient of a bias.
+//!
+//! ```text
+//! partial[b, c] = Σ_{r in block b} x[r, c]        x [R, C], blocks of ROWS_PER_BLOCK rows
+//! sum[c]        = Σ_b partial[b, c]
+//! ```
+
+use rayon::prelude::*;
+
+use super::{Dispatch, GROUP, Kernel, ROWS_PER_BLOCK};
+use crate::device::cpu::Memory;
+use crate::plan::{Matrix, Operand, View};
+use crate::scalar::Scalar;
+
+/// Blocks that `rows` rows are cut into.
+pub fn blocks(rows: usize) -> usize {
+    rows.div_ceil(ROWS_PER_BLOCK)
+}
+
+/// Work-groups of a partial kernel: x covers the columns, y the blocks, folded into z where there
+/// are more than WebGPU's 65,535 of them.
+pub(super) fn partial_groups(rows: usize, cols: usize) -> [u32; 3] {
+    const LIMIT: usize = 65_535;
+    let layers = blocks(rows).div_ceil(LIMIT);
+    [
+        cols.div_ceil(GROUP) as u32,
+        blocks(rows).div_ceil(layers) as u32,
+        layers as u32,
+    ]
+}
+
+/// The first pass.
+#[derive(Clone, Debug)]
+pub struct ColumnSumPartial {
+    /// `[R, C]`
+    pub x: Matrix,
+    /// `[blocks, C]`
+    pub partial: View,
+}
+
+impl Kernel for ColumnSumPartial {
+    const NAME: &'static str = "column_sum_partial";
+    const SHADER: &'static str = include_str!("../../shaders/column_sum_partial.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("x", self.x.view),
+            Operand::write("partial", self.partial),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        self.x.view.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let cols = self.x.cols;
+        let ([x], [partial]) = memory.real.access([self.x.view], [self.partial]);
+        partial
+            .par_chunks_mut(cols)
+            .zip(x.par_chunks(cols * ROWS_PER_BLOCK))
+            .for_each(|(partial, block)| sum_rows(block, partial));
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![],
+            dims: vec![self.x.rows as u32, self.x.cols as u32],
+            groups: partial_groups(self.x.rows, self.x.cols),
+        }
+    }
+}
+
+/// The second pass.
+#[derive(Clone, Debug)]
+pub struct ColumnSumFinish {
+    /// `[blocks, C]`
+    pub partial: Matrix,
+    /// `[C]`
+    pub sum: View,
+}
+
+impl Kernel for ColumnSumFinish {
+    const NAME: &'static str = "column_sum_finish";
+    const SHADER: &'static str = include_str!("../../shaders/column_sum_finish.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("partial", self.partial.view),
+            Operand::write("sum", self.sum),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        self.partial.view.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([partial], [sum]) = memory.real.access([self.partial.view], [self.sum]);
+        sum_rows(partial, sum);
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![],
+            dims: vec![self.partial.rows as u32, self.partial.cols as u32],
+            groups: super::linear_groups(self.partial.cols),
+        }
+    }
+}
+
+/// Adds the rows of a matrix, first to last.
+fn sum_rows<T: Scalar>(rows: &[T], sum: &mut [T]) {
+    sum.fill(T::zero());
+    for row in rows.chunks_exact(sum.len()) {
+        for (sum, &value) in sum.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Reconstruction losses, the mean over all elements, and their gradients.
+//!
+//! ```text
+//! mean squared error        L = Σ (y − t)² / E                      dy = 2 (y − t) / E
+//! binary cross-entropy      L = Σ (max(y,0) − y t + ln(1+e^−|y|)) / E   dy = (σ(y) − t) / E
+//!   from logits y
+//!
+//! y, t, dy: E elements;  partial [⌈E / BLOCK⌉];  losses [steps], written at the clock's position
+//! ```
+//! The loss stays on the device, one number per step, until somebody asks.
+
+use rayon::prelude::*;
+
+use super::{Activation, Dispatch, Kernel, linear_groups, parallel};
+use crate::device::cpu::Memory;
+use crate::plan::{Operand, View};
+use crate::scalar::Scalar;
+
+/// Elements summed by one block of the first pass.
+pub const BLOCK: usize = 4096;
+
+/// Which loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Loss {
+    /// Mean squared error.
+    MeanSquaredError,
+    /// Binary cross-entropy, y being logits.
+    BinaryCrossEntropy,
+}
+
+impl Loss {
+    /// One element's term.
+    #[inline(always)]
+    pub fn term<T: Scalar>(self, y: T, target: T) -> T {
+        match self {
+            Loss::MeanSquaredError => (y - target) * (y - target),
+            Loss::BinaryCrossEntropy => {
+                // Not `max`, which would turn a NaN into 0 and hide it.
+                let positive = if y < T::zero() { T::zero() } else { y };
+                positive - y * target + (-y.abs()).exp().ln_1p()
+            }
+        }
+    }
+
+    /// The term's derivative by y.
+    #[inline(always)]
+    pub fn slope<T: Scalar>(self, y: T, target: T) -> T {
+        match self {
+            Loss::MeanSquaredError => T::of(2.0) * (y - target),
+            Loss::BinaryCrossEntropy => Activation::Sigmoid.apply(y) - target,
+        }
+    }
+
+    fn code(self) -> String {
+        format!("{}u", self as u32)
+    }
+}
+
+/// First pass: each block's sum.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    /// Output of the model.
+    pub y: View,
+    /// What it should be.
+    pub target: View,
+    /// `[⌈E / BLOCK⌉]`
+    pub partial: View,
+    /// Which loss.
+    pub loss: Loss,
+}
+
+impl Kernel for Partial {
+    const NAME: &'static str = "loss_partial";
+    const SHADER: &'static str = include_str!("../../shaders/loss_partial.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("y", self.y),
+            Operand::read("target", self.target),
+            Operand::write("partial", self.partial),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        let per_element = match self.loss {
+            Loss::MeanSquaredError => 3,
+            Loss::BinaryCrossEntropy => 7,
+        };
+        per_element * self.y.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        /// Sums kept side by side: a vector register's worth, and less rounding than one.
+        const LANES: usize = 16;
+        let ([y, target], [partial]) = memory.real.access([self.y, self.target], [self.partial]);
+        let blocks = y.par_chunks(BLOCK).zip(target.par_chunks(BLOCK));
+        partial
+            .par_iter_mut()
+            .zip(blocks)
+            .for_each(|(sum, (y, target))| {
+                let mut lanes = [T::zero(); LANES];
+                for (y, target) in y.chunks(LANES).zip(target.chunks(LANES)) {
+                    for ((lane, &y), &target) in lanes.iter_mut().zip(y).zip(target) {
+                        *lane += self.loss.term(y, target);
+                    }
+                }
+                *sum = lanes.into_iter().sum();
+            });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![("LOSS", self.loss.code())],
+            dims: vec![self.y.len as u32],
+            // One work-group per block.
+            groups: linear_groups(self.partial.len * super::GROUP),
+        }
+    }
+}
+
+/// Second pass: the mean, noted at the clock's position.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// From [`Partial`].
+    pub partial: View,
+    /// E
+    pub elements: usize,
+    /// `[position, step]`
+    pub clock: View,
+    /// `[steps]`
+    pub losses: View,
+}
+
+impl Kernel for Finish {
+    const NAME: &'static str = "loss_finish";
+    const SHADER: &'static str = include_str!("../../shaders/loss_finish.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("partial", self.partial),
+            Operand::read("clock", self.clock),
+            Operand::update("losses", self.losses),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        self.partial.len as u64 + 1
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let position = memory.index.read(self.clock)[0] as usize;
+        let ([partial], [losses]) = memory.real.access([self.partial], [self.losses]);
+        losses[position] = partial.iter().copied().sum::<T>() / T::of(self.elements as f64);
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![],
+            dims: vec![self.partial.len as u32, self.elements as u32],
+            groups: [1, 1, 1],
+        }
+    }
+}
+
+/// `dy` of the mean.
+#[derive(Clone, Debug)]
+pub struct Gradient {
+    /// Output of the model.
+    pub y: View,
+    /// What it should be.
+    pub target: View,
+    /// To be written.
+    pub dy: View,
+    /// Which loss.
+    pub loss: Loss,
+}
+
+impl Kernel for Gradient {
+    const NAME: &'static str = "loss_gradient";
+    const SHADER: &'static str = include_str!("../../shaders/loss_gradient.wgsl");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("y", self.y),
+            Operand::read("target", self.target),
+            Operand::write("dy", self.dy),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        let per_element = match self.loss {
+            Loss::MeanSquaredError => 3,
+            Loss::BinaryCrossEntropy => 6,
+        };
+        per_element * self.y.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([y, target], [dy]) = memory.real.access([self.y, self.target], [self.dy]);
+        let elements = T::of(dy.len() as f64);
+        parallel::chunks(dy, 1, |first, dy| {
+            for ((dy, &y), &target) in dy.iter_mut().zip(&y[first..]).zip(&target[first..]) {
+                *dy = self.loss.slope(y, target) / elements;
+            }
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![("LOSS", self.loss.code())],
+            dims: vec![self.y.len as u32],
+            groups: linear_groups(self.y.len),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The kernels, one room per family.
+//!
+//! A room holds all there is to know of a kernel family: the equation, the shape of every
+//! operand, what forward saves for backward, FLOPs, the CPU code (generic over `f32` and `f64`)
+//! and the GPU's dispatch geometry. Its WGSL stands in `shaders/` under the same name.
+//!
+//! # Adding a kernel
+//! 1. In its room, a plain struct of views and dimensions that implements [`Kernel`]:
+//!    `operands` in binding order, `flops`, `cpu`, `gpu`.
+//! 2. Its shader `shaders/<name>.wgsl`: binding 0 is the uniform `dims` (the words of
+//!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands.
+//! 3. One line in the list at the end of this file.
+//!
+//! Tests then find it by that list: naga validates its shader, and `tests/` compares CPU with GPU.
+//!
+//! # Order of sums
+//! Every reduction runs in an order that the shapes alone decide, never the number of threads:
+//! rows are cut into blocks of a fixed size, each block is summed in order, and the blocks'
+//! partial results are combined in order.
+
+pub mod activation;
+pub mod adam;
+pub mod batch_norm;
+pub mod clock;
+pub mod column_sum;
+pub mod gather;
+pub mod gemm;
+pub mod loss;
+pub mod nearest;
+mod parallel;
+pub mod random;
+
+pub use activation::Activation;
+
+use crate::device::cpu::Memory;
+use crate::plan::{Cost, Operand};
+use crate::scalar::Scalar;
+
+/// What every kernel says of itself and does.
+pub trait Kernel {
+    /// Name, also of its shader file.
+    const NAME: &'static str;
+    /// Its WGSL.
+    const SHADER: &'static str;
+
+    /// The operands, in the order of the shader's bindings.
+    fn operands(&self) -> Vec<Operand>;
+
+    /// Floating-point operations of one launch.
+    fn flops(&self) -> u64;
+
+    /// FLOPs and bytes; to be overridden where an operand is not touched whole.
+    fn cost(&self) -> Cost {
+        Cost::over(self.flops(), &self.operands())
+    }
+
+    /// Executes it on the CPU.
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>);
+
+    /// How to execute it on the GPU.
+    fn gpu(&self) -> Dispatch;
+}
+
+/// A launch's geometry on the GPU.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// Values of the shader's `const NAME` declarations; those not named keep their default.
+    pub constants: Vec<(&'static str, String)>,
+    /// The uniform: dimensions as `u32`, real numbers as the bits of an `f32`.
+    pub dims: Vec<u32>,
+    /// Work-groups in x, y, z.
+    pub groups: [u32; 3],
+}
+
+/// Threads per work-group of the kernels whose threads each own one element or column.
+pub const GROUP: usize = 64;
+
+/// The work-groups that cover `count` threads in one dimension, folded into a second where more
+/// than 65,535 would be needed; shaders recover the index as
+/// `(group.y · groups.x + group.x) · GROUP + local`.
+pub fn linear_groups(count: usize) -> [u32; 3] {
+    const LIMIT: usize = 65_535;
+    let groups = count.div_ceil(GROUP);
+    let rows = groups.div_ceil(LIMIT).max(1);
+    [groups.div_ceil(rows) as u32, rows as u32, 1]
+}
+
+/// Rows summed by one block of a two-pass column reduction.
+pub const ROWS_PER_BLOCK: usize = 32;
+
+macro_rules! kernels {
+    ($($variant:ident = $type:path),* $(,)?) => {
+        /// Any kernel: what a launch holds.
+        #[derive(Clone, Debug)]
+        pub enum AnyKernel {
+            $(
+                #[doc = concat!("[`", stringify!($type), "`]")]
+                $variant($type),
+            )*
+        }
+
+        $(impl From<$type> for AnyKernel {
+            fn from(kernel: $type) -> Self {
+                AnyKernel::$variant(kernel)
+            }
+        })*
+
+        /// Name and WGSL of every kernel there is.
+        pub const SHADERS: &[(&str, &str)] = &[
+            $((<$type as Kernel>::NAME, <$type as Kernel>::SHADER)),*
+        ];
+
+        impl AnyKernel {
+            /// [`Kernel::NAME`]
+            pub fn name(&self) -> &'static str {
+                match self { $(AnyKernel::$variant(_) => <$type as Kernel>::NAME),* }
+            }
+
+            /// [`Kernel::SHADER`]
+            pub fn shader(&self) -> &'static str {
+                match self { $(AnyKernel::$variant(_) => <$type as Kernel>::SHADER),* }
+            }
+
+            /// [`Kernel::operands`]
+            pub fn operands(&self) -> Vec<Operand> {
+                match self { $(AnyKernel::$variant(kernel) => kernel.operands()),* }
+            }
+
+            /// [`Kernel::cost`]
+            pub fn cost(&self) -> Cost {
+                match self { $(AnyKernel::$variant(kernel) => kernel.cost()),* }
+            }
+
+            /// [`Kernel::cpu`]
+            pub fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+                match self { $(AnyKernel::$variant(kernel) => kernel.cpu(memory)),* }
+            }
+
+            /// [`Kernel::gpu`]
+            pub fn gpu(&self) -> Dispatch {
+                match self { $(AnyKernel::$variant(kernel) => kernel.gpu()),* }
+            }
+        }
+    };
+}
+
+// The list of kernels.
+kernels! {
+    Gather = gather::Gather,
+    Gemm = gemm::Gemm,
+    ColumnSumPartial = column_sum::ColumnSumPartial,
+    ColumnSumFinish = column_sum::ColumnSumFinish,
+    BatchNormMoments = batch_norm::Moments,
+    BatchNormStatistics = batch_norm::Statistics,
+    BatchNormApply = batch_norm::Apply,
+    BatchNormEvaluate = batch_norm::Evaluate,
+    BatchNormBackwardPartial = batch_norm::BackwardPartial,
+    BatchNormBackwardFinish = batch_norm::BackwardFinish,
+    BatchNormBackwardApply = batch_norm::BackwardApply,
+    ActivationForward = activation::Forward,
+    ActivationBackward = activation::Backward,
+    LossPartial = loss::Partial,
+    LossFinish = loss::Finish,
+    LossGradient = loss::Gradient,
+    Adam = adam::Adam,
+    ClockAdvance = clock::Advance,
+    RowNorms = nearest::RowNorms,
+    Distances = nearest::Distances,
+    Nearest = nearest::Nearest,
+}

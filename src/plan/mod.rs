@@ -1,0 +1,71 @@
+//! The plan: everything a device will ever do, written down before it does it.
+//!
+//! A [`Plan`] holds named [`Buffer`]s and a few [`Routine`]s (`train`, `evaluate`, `encode`, …),
+//! each an ordered list of [`Launch`]es: one kernel over named buffers. Layers append launches
+//! through a [`PlanBuilder`]; devices execute them. Because the plan is plain data, memory is
+//! planned once, costs are known exactly, and two devices cannot run different programs.
+
+mod buffer;
+mod builder;
+mod cost;
+mod memory;
+
+pub use buffer::{Access, Buffer, BufferId, Element, Lifetime, Matrix, Operand, View};
+pub use builder::{PlanBuilder, PlanError};
+pub use cost::Cost;
+pub use memory::{MemoryMap, Slot};
+
+use crate::kernels::AnyKernel;
+
+/// One kernel launch, labelled with the layer that emitted it.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The emitting layer and direction, such as `encoder.0 forward`.
+    pub label: String,
+    /// The kernel with its dimensions and operands.
+    pub kernel: AnyKernel,
+}
+
+/// An ordered list of launches that runs as a whole.
+#[derive(Clone, Debug)]
+pub struct Routine {
+    /// Its name, unique in the plan.
+    pub name: String,
+    /// The launches, in execution order.
+    pub launches: Vec<Launch>,
+}
+
+/// Index of a routine in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoutineId(pub(crate) usize);
+
+/// Buffers, where they lie in memory, and the routines over them.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// All buffers; a [`BufferId`] indexes this list.
+    pub buffers: Vec<Buffer>,
+    /// All routines; a [`RoutineId`] indexes this list.
+    pub routines: Vec<Routine>,
+    /// Which slot of memory each buffer occupies.
+    pub memory: MemoryMap,
+}
+
+impl Plan {
+    /// The buffer a view looks into.
+    pub fn buffer(&self, view: View) -> &Buffer {
+        &self.buffers[view.buffer.0]
+    }
+
+    /// The launches of one routine.
+    pub fn launches(&self, routine: RoutineId) -> &[Launch] {
+        &self.routines[routine.0].launches
+    }
+
+    /// FLOPs and bytes of one run of a routine.
+    pub fn cost(&self, routine: RoutineId) -> Cost {
+        self.launches(routine)
+            .iter()
+            .map(|launch| launch.kernel.cost())
+            .sum()
+    }
+}
