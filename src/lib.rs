@@ -1,7 +1,14 @@
 //! Diabolo
 #![warn(missing_docs)]
 
+pub mod data;
 pub mod device;
+pub mod evaluate;
+pub mod files;
 pub mod kernels;
+pub mod layers;
+pub mod models;
 pub mod plan;
+pub mod recipe;
 pub mod scalar;
+pub mod train;

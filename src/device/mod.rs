@@ -8,6 +8,19 @@ pub mod cpu;
 // pub mod gpu;
 // mod select;
 
+/// Temporary.
+pub enum Backend {
+    /// CPU
+    Cpu(std::sync::Arc<rayon::ThreadPool>),
+}
+impl Backend {
+    /// load
+    pub fn load(&self, plan: std::sync::Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
+        match self {
+            Backend::Cpu(pool) => Ok(Box::new(cpu::Cpu::<f32>::new(plan, pool.clone()))),
+        }
+    }
+}
 // pub use select::{Backend, Choice, Listing, list, select};
 
 use thiserror::Error;

@@ -78,6 +78,11 @@ impl PlanBuilder {
         self.temporary(name, rows * cols).matrix(rows, cols)
     }
 
+    /// Keeps a temporary's contents after the routine, for the host to read.
+    pub fn keep(&mut self, view: View) {
+        self.buffers[view.buffer.0].lifetime = Lifetime::Persistent;
+    }
+
     /// An empty persistent buffer of reals for [`grow`](Self::grow): flat parameters, say.
     pub fn growable(&mut self, name: impl Into<String>) -> BufferId {
         self.persistent(name, Element::Real, 0).buffer

@@ -1,0 +1,230 @@
+//! Images and labels: reading, checking, and drawing small labelled sets from them.
+
+pub mod draws;
+mod error;
+pub mod idx;
+pub mod mnist;
+pub mod npy;
+mod npy_header;
+mod source;
+
+pub use error::DataError;
+
+/// A stack of images of one shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Images {
+    /// Number of images.
+    pub count: usize,
+    /// Rows of pixels per image.
+    pub height: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// Values per pixel: 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// `count * height * width * channels` values, the channel running fastest and the image
+    /// slowest.
+    pub pixels: Pixels,
+}
+
+/// Pixel values, as compact as they came: bytes take a quarter of the memory of floats.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pixels {
+    /// Brightness from 0 to 255.
+    Bytes(Vec<u8>),
+    /// Brightness from 0 to 1.
+    Real(Vec<f32>),
+}
+
+/// Brightness of a byte pixel on the scale from 0 to 1.
+fn unit(byte: u8) -> f32 {
+    // Dividing rounds correctly; multiplying by 1/255 would miss by a bit for some bytes.
+    f32::from(byte) / 255.0
+}
+
+impl Images {
+    /// Values per image: height times width times channels.
+    pub fn features(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Copies image `i` into `row`, on the scale from 0 to 1.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below `count`, or `row` does not hold [`features`](Self::features) values.
+    pub fn row_f32(&self, i: usize, row: &mut [f32]) {
+        let features = self.features();
+        let range = i * features..(i + 1) * features;
+        match &self.pixels {
+            Pixels::Real(values) => row.copy_from_slice(&values[range]),
+            Pixels::Bytes(bytes) => {
+                assert_eq!(row.len(), features, "a row holds one image");
+                for (value, &byte) in row.iter_mut().zip(&bytes[range]) {
+                    *value = unit(byte);
+                }
+            }
+        }
+    }
+
+    /// All images as a row-major `[count, features]` matrix on the scale from 0 to 1.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.iter().map(|&byte| unit(byte)).collect(),
+            Pixels::Real(values) => values.clone(),
+        }
+    }
+
+    /// `[height, width, channels]`.
+    fn shape(&self) -> [usize; 3] {
+        [self.height, self.width, self.channels]
+    }
+}
+
+/// Labelled images to train on, and others to test on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Name for reports.
+    pub name: String,
+    /// Training images.
+    pub train: Images,
+    /// Class of each training image, below `classes`.
+    pub train_labels: Vec<u8>,
+    /// Test images, of the same height, width and channels.
+    pub test: Images,
+    /// Class of each test image, below `classes`.
+    pub test_labels: Vec<u8>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Dataset {
+    /// Returns the data set if its parts belong together.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::ShapeMismatch`] if training and test images differ in shape, and what
+    /// [`check_labels`] finds in either part.
+    pub fn checked(self) -> Result<Dataset, DataError> {
+        let (train, test) = (self.train.shape(), self.test.shape());
+        if train != test {
+            let name = self.name;
+            return Err(DataError::ShapeMismatch { name, train, test });
+        }
+        for (part, images, labels) in [
+            ("training", &self.train, &self.train_labels),
+            ("test", &self.test, &self.test_labels),
+        ] {
+            let origin = format!("{} {part} set", self.name);
+            check_labels(&origin, images.count, labels, self.classes)?;
+        }
+        Ok(self)
+    }
+}
+
+/// Checks that there is one label per image, and that each is below `classes`.
+///
+/// `origin` names the labels in messages.
+///
+/// # Errors
+///
+/// [`DataError::CountMismatch`], or [`DataError::LabelRange`] with the first label out of range.
+pub fn check_labels(
+    origin: &str,
+    images: usize,
+    labels: &[u8],
+    classes: usize,
+) -> Result<(), DataError> {
+    let origin = || origin.to_owned();
+    if images != labels.len() {
+        return Err(DataError::CountMismatch {
+            origin: origin(),
+            images,
+            labels: labels.len(),
+        });
+    }
+    let outside = |&label: &u8| usize::from(label) >= classes;
+    match labels.iter().position(outside) {
+        None => Ok(()),
+        Some(index) => Err(DataError::LabelRange {
+            origin: origin(),
+            index,
+            label: labels[index],
+            classes,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(count: usize, pixels: Pixels) -> Images {
+        Images {
+            count,
+            height: 1,
+            width: 3,
+            channels: 1,
+            pixels,
+        }
+    }
+
+    fn dataset() -> Dataset {
+        Dataset {
+            name: "tiny".into(),
+            train: images(2, Pixels::Bytes(vec![0; 6])),
+            train_labels: vec![0, 1],
+            test: images(1, Pixels::Bytes(vec![0; 3])),
+            test_labels: vec![1],
+            classes: 2,
+        }
+    }
+
+    #[test]
+    fn bytes_scale_to_fractions_of_255() {
+        let images = images(2, Pixels::Bytes(vec![0, 51, 255, 1, 2, 3]));
+        let all = images.to_f32();
+        assert_eq!(all[..3], [0.0, 0.2, 1.0]);
+        let mut row = [0.0; 3];
+        images.row_f32(1, &mut row);
+        assert_eq!(row, [1.0 / 255.0, 2.0 / 255.0, 3.0 / 255.0]);
+        assert_eq!(row, all[3..]);
+    }
+
+    #[test]
+    fn real_pixels_pass_through() {
+        let images = images(2, Pixels::Real(vec![0.0, 0.5, 1.0, 0.25, 0.5, 0.75]));
+        let mut row = [0.0; 3];
+        images.row_f32(1, &mut row);
+        assert_eq!(row, [0.25, 0.5, 0.75]);
+        assert_eq!(images.to_f32()[3..], row);
+    }
+
+    #[test]
+    fn parts_that_belong_together_pass() {
+        assert_eq!(dataset().checked().unwrap(), dataset());
+    }
+
+    #[test]
+    fn train_and_test_of_different_shapes_are_an_error() {
+        let mut data = dataset();
+        (data.test.height, data.test.width) = (3, 1);
+        let error = data.checked().unwrap_err().to_string();
+        assert!(error.contains("[1, 3, 1]") && error.contains("[3, 1, 1]"));
+    }
+
+    #[test]
+    fn counts_that_differ_are_an_error() {
+        let mut data = dataset();
+        data.test_labels.push(0);
+        let error = data.checked().unwrap_err().to_string();
+        assert!(error.contains("tiny test set: 1 images but 2 labels"));
+    }
+
+    #[test]
+    fn the_first_label_out_of_range_is_quoted() {
+        let error = check_labels("labels", 4, &[0, 9, 10, 11], 10).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("label 10 at index 2"), "{text}");
+        assert!(text.contains("below 10"), "{text}");
+    }
+}

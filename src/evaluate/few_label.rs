@@ -1,0 +1,421 @@
+//! Few-label classification: k-NN from a few labelled images, on pixels and on features.
+//!
+//! Draws are nested: the first N images of a draw's permutation are its draw of N. Every
+//! representation sees the same draws, so the gain of features over pixels is a paired
+//! difference, draw by draw.
+
+use rayon::prelude::*;
+use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+use crate::data::DataError;
+use crate::data::draws::{Sampling, nested_draws};
+use crate::device::Backend;
+use crate::kernels::nearest;
+use crate::train::TrainError;
+
+use super::{Distance, Draws, Found, Rows, Search, majority};
+
+/// Neighbourhood sizes to choose from.
+const CHOICES: [usize; 6] = [1, 3, 5, 7, 9, 15];
+/// Labelled images, at most, whose labels are predicted from the others to choose k.
+const HELD_BACK: usize = 500;
+/// Queries per block: 60,000 distances to each, twice, stay below 128 MB.
+const BLOCK: usize = 250;
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct FewLabel {
+    /// Numbers of labelled images, ascending; those as large as the training set are drawn once.
+    pub labels: Vec<usize>,
+    /// Draws of each.
+    pub draws: usize,
+    /// How they are drawn.
+    pub sampling: Sampling,
+    /// Decides the draws.
+    pub seed: u64,
+}
+
+/// Mean and standard deviation over the draws.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    /// Mean.
+    pub mean: f64,
+    /// Standard deviation (n − 1); 0 for a single draw.
+    pub sd: f64,
+}
+
+/// Paired difference of two accuracies.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Gain {
+    /// Mean.
+    pub mean: f64,
+    /// Student's 95 % confidence interval of the mean; none for a single draw.
+    pub ci95: Option<[f64; 2]>,
+}
+
+/// Neighbours that vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum K {
+    /// So many.
+    Fixed(usize),
+    /// As many as predict the labelled images best from each other, in every draw anew.
+    Chosen(#[serde(serialize_with = "chosen")] ()),
+}
+
+fn chosen<S: serde::Serializer>(_: &(), serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("chosen")
+}
+
+/// One line of the result: accuracies over the draws on all test images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Labelled images.
+    pub labels: usize,
+    /// Draws.
+    pub draws: usize,
+    /// How they were drawn.
+    pub sampling: Sampling,
+    /// Always `knn`.
+    pub classifier: &'static str,
+    /// Neighbours that vote.
+    pub k: K,
+    /// `euclidean` or `cosine`.
+    pub distance: &'static str,
+    /// Accuracy on pixels.
+    pub raw: Spread,
+    /// Accuracy on features.
+    pub features: Spread,
+    /// Features over pixels.
+    pub gain: Gain,
+}
+
+/// Training and test rows of one representation.
+pub type Pair<'a> = (&'a dyn Rows, &'a dyn Rows);
+
+/// Labels of the training and of the test rows.
+pub type Labels<'a> = (&'a [u8], &'a [u8]);
+
+/// Measures pixels and features on the same draws. `progress` hears of the work done, as a part
+/// of 1.
+pub fn few_label(
+    backend: &Backend,
+    [raw, features]: [Pair<'_>; 2],
+    labels: Labels<'_>,
+    classes: usize,
+    setting: &FewLabel,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Vec<Row>, FewLabelError> {
+    let groups = groups(labels.0, classes, setting)?;
+    let mut measured = Vec::new();
+    for (part, pair) in [raw, features].into_iter().enumerate() {
+        let progress = |done: f64| progress((part as f64 + done) / 2.0);
+        measured.push(measure(backend, pair, labels, &groups, &progress)?);
+    }
+    let mut rows = Vec::new();
+    for (group, draws) in groups.iter().enumerate() {
+        for (size, &labels) in draws.sizes.iter().enumerate() {
+            for k in [K::Fixed(1), K::Chosen(())] {
+                for (distance, metric) in Distance::ALL.into_iter().enumerate() {
+                    let accuracies =
+                        |of: &Measured| of[group].accuracies(size, distance, k).to_vec();
+                    let (raw, features) = (accuracies(&measured[0]), accuracies(&measured[1]));
+                    rows.push(Row {
+                        labels,
+                        draws: draws.lists.len(),
+                        sampling: setting.sampling,
+                        classifier: "knn",
+                        k,
+                        distance: metric.name(),
+                        gain: gain(&raw, &features),
+                        raw: spread(&raw),
+                        features: spread(&features),
+                    });
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum FewLabelError {
+    /// More labels are asked for than there are.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device failed, or the search does not fit it.
+    #[error(transparent)]
+    Search(#[from] TrainError),
+}
+
+impl From<crate::device::DeviceError> for FewLabelError {
+    fn from(error: crate::device::DeviceError) -> Self {
+        FewLabelError::Search(error.into())
+    }
+}
+
+/// The draws: a group of many, and, where all labels are asked for, one with everything.
+fn groups(labels: &[u8], classes: usize, setting: &FewLabel) -> Result<Vec<Draws>, DataError> {
+    let few = setting.labels.iter().filter(|&&n| n != labels.len());
+    let few: Vec<usize> = few.copied().collect();
+    let mut groups = Vec::new();
+    if !few.is_empty() {
+        let (draws, seed) = (setting.draws, setting.seed);
+        groups.push(Draws {
+            lists: nested_draws(labels, classes, &few, draws, setting.sampling, seed)?,
+            sizes: few,
+        });
+    }
+    if setting.labels.contains(&labels.len()) {
+        groups.push(Draws {
+            lists: vec![(0..labels.len() as u32).collect()],
+            sizes: vec![labels.len()],
+        });
+    }
+    Ok(groups)
+}
+
+/// Of one group: `[size][distance][k = 1 or chosen][draw]`.
+struct Accuracies(Vec<[[Vec<f64>; 2]; 2]>);
+
+impl Accuracies {
+    fn accuracies(&self, size: usize, distance: usize, k: K) -> &[f64] {
+        &self.0[size][distance][usize::from(k != K::Fixed(1))]
+    }
+}
+
+type Measured = Vec<Accuracies>;
+
+/// Chosen k of one group: `[size][distance][draw]`.
+type Choices = Vec<[Vec<usize>; 2]>;
+
+/// Accuracies of one representation in every group.
+fn measure(
+    backend: &Backend,
+    (train, test): Pair<'_>,
+    (train_labels, test_labels): Labels<'_>,
+    groups: &[Draws],
+    progress: &dyn Fn(f64),
+) -> Result<Measured, FewLabelError> {
+    /// Part of the time that choosing k takes, roughly.
+    const CHOOSING: f64 = 0.3;
+    let shapes: Vec<_> = groups
+        .iter()
+        .map(|draws| (draws.lists.len(), draws.sizes.clone()))
+        .collect();
+    let mut search = Search::new(backend, [BLOCK, train.count(), train.width()], &shapes)?;
+    search.set_references(train, 0..train.count())?;
+    for (group, draws) in groups.iter().enumerate() {
+        search.set_draws(group, draws)?;
+    }
+
+    let mut choices = Vec::new();
+    for (group, draws) in groups.iter().enumerate() {
+        let progress = |done: f64| progress(CHOOSING * done);
+        choices.push(if draws.lists.len() == 1 && draws.sizes == [train.count()] {
+            choose_among_all(&mut search, train, train_labels, group)?
+        } else {
+            choose(backend, train, train_labels, draws, &progress)?
+        });
+    }
+
+    // hits[group][draw][size][distance][k = 1 or chosen]
+    let mut hits: Vec<Vec<Vec<[[usize; 2]; 2]>>> = groups
+        .iter()
+        .map(|draws| vec![vec![[[0; 2]; 2]; draws.sizes.len()]; draws.lists.len()])
+        .collect();
+    for first in (0..test.count()).step_by(BLOCK) {
+        let block = first..test.count().min(first + BLOCK);
+        let found = search.run(test, block.clone())?;
+        for (group, found) in found.iter().enumerate() {
+            hits[group].par_iter_mut().enumerate().for_each(|(draw, hits)| {
+                for (size, hits) in hits.iter_mut().enumerate() {
+                    for distance in 0..2 {
+                        let chosen = choices[group][size][distance][draw];
+                        for (which, k) in [1, chosen].into_iter().enumerate() {
+                            hits[distance][which] += block
+                                .clone()
+                                .filter(|&query| {
+                                    let near = found[distance].neighbours(query - first, draw, size);
+                                    vote(near, k, train_labels) == Some(test_labels[query])
+                                })
+                                .count();
+                        }
+                    }
+                }
+            });
+        }
+        progress(CHOOSING + (1.0 - CHOOSING) * block.end as f64 / test.count() as f64);
+    }
+    let accuracy = |hits: usize| hits as f64 / test.count() as f64;
+    let per_group = groups.iter().zip(hits);
+    Ok(per_group
+        .map(|(draws, hits)| {
+            let sizes = 0..draws.sizes.len();
+            Accuracies(
+                sizes
+                    .map(|size| {
+                        [0, 1].map(|distance| {
+                            [0, 1].map(|which| {
+                                let draws = hits.iter();
+                                draws.map(|hits| accuracy(hits[size][distance][which])).collect()
+                            })
+                        })
+                    })
+                    .collect(),
+            )
+        })
+        .collect())
+}
+
+fn vote(neighbours: &[u32], k: usize, labels: &[u8]) -> Option<u8> {
+    let voters = neighbours.iter().take(k);
+    majority(voters.map(|&index| labels[index as usize]))
+}
+
+/// Counts, for each k, how often the others among the labelled images predict one's own label.
+struct LeaveOneOut([usize; CHOICES.len()]);
+
+impl LeaveOneOut {
+    /// Looks at query `own`, whose neighbours may hold itself.
+    fn add(&mut self, neighbours: &[u32], own: u32, label: u8, label_of: impl Fn(u32) -> u8) {
+        let others = neighbours.iter().filter(|&&index| index != own);
+        let others: Vec<u8> = others.map(|&index| label_of(index)).collect();
+        for (hits, &k) in self.0.iter_mut().zip(&CHOICES) {
+            *hits += usize::from(majority(others.iter().take(k).copied()) == Some(label));
+        }
+    }
+
+    /// The best k, the smallest of equals.
+    fn best(&self) -> usize {
+        let best = (0..CHOICES.len()).rev().max_by_key(|&i| self.0[i]);
+        CHOICES[best.expect("there are choices")]
+    }
+}
+
+/// k of every draw and size, chosen on its labelled images alone: at most the first
+/// [`HELD_BACK`] of them are predicted, each from all the others.
+fn choose(
+    backend: &Backend,
+    train: &dyn Rows,
+    labels: &[u8],
+    draws: &Draws,
+    progress: &dyn Fn(f64),
+) -> Result<Choices, FewLabelError> {
+    let longest = *draws.sizes.last().expect("a group has a size");
+    let held_back = longest.min(HELD_BACK);
+    let shape = [(1, draws.sizes.clone())];
+    let mut search = Search::new(backend, [held_back, longest, train.width()], &shape)?;
+    let own = Draws {
+        lists: vec![(0..longest as u32).collect()],
+        sizes: draws.sizes.clone(),
+    };
+    search.set_draws(0, &own)?;
+    let mut choices: Choices = vec![[vec![], vec![]]; draws.sizes.len()];
+    for (done, list) in draws.lists.iter().enumerate() {
+        let rows = || list.iter().map(|&index| index as usize);
+        search.set_references(train, rows())?;
+        let found = search.run(train, rows().take(held_back))?.remove(0);
+        for (size, (choices, &labelled)) in choices.iter_mut().zip(&draws.sizes).enumerate() {
+            for (choices, found) in choices.iter_mut().zip(&found) {
+                let queries = labelled.min(held_back);
+                choices.push(leave_one_out(found, size, queries, |index| {
+                    labels[list[index as usize] as usize]
+                }));
+            }
+        }
+        progress((done + 1) as f64 / draws.lists.len() as f64);
+    }
+    Ok(choices)
+}
+
+/// k for the draw of everything, from the references that are already on the device.
+fn choose_among_all(
+    search: &mut Search,
+    train: &dyn Rows,
+    labels: &[u8],
+    group: usize,
+) -> Result<Choices, FewLabelError> {
+    let found = search.run(train, 0..train.count())?.remove(group);
+    let queries = train.count().min(BLOCK);
+    let choice = |found| vec![leave_one_out(found, 0, queries, |index| labels[index as usize])];
+    Ok(vec![[choice(&found[0]), choice(&found[1])]])
+}
+
+/// The best k for queries that are the first references themselves.
+fn leave_one_out(
+    found: &Found,
+    size: usize,
+    queries: usize,
+    label_of: impl Fn(u32) -> u8,
+) -> usize {
+    let mut tally = LeaveOneOut([0; CHOICES.len()]);
+    for query in 0..queries {
+        let neighbours = found.neighbours(query, 0, size);
+        let own = query as u32;
+        tally.add(neighbours, own, label_of(own), &label_of);
+    }
+    tally.best()
+}
+
+// A query's own row takes one place of its list.
+const _: () = assert!(CHOICES[CHOICES.len() - 1] < nearest::K);
+
+fn spread(values: &[f64]) -> Spread {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let sd = if values.len() > 1 {
+        (squares / (count - 1.0)).sqrt()
+    } else {
+        0.0
+    };
+    Spread { mean, sd }
+}
+
+/// Mean paired difference, with Student's 95 % interval.
+fn gain(raw: &[f64], features: &[f64]) -> Gain {
+    let differences: Vec<f64> = features.iter().zip(raw).map(|(f, r)| f - r).collect();
+    let Spread { mean, sd } = spread(&differences);
+    let count = differences.len() as f64;
+    let ci95 = (differences.len() > 1).then(|| {
+        let student = StudentsT::new(0.0, 1.0, count - 1.0).expect("positive degrees of freedom");
+        let half = student.inverse_cdf(0.975) * sd / count.sqrt();
+        [mean - half, mean + half]
+    });
+    Gain { mean, ci95 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gain_is_paired_and_its_interval_is_students() {
+        let (raw, features) = ([0.1, 0.5, 0.9], [0.2, 0.7, 1.2]);
+        let gain = gain(&raw, &features);
+        assert!((gain.mean - 0.2).abs() < 1e-12);
+        // sd 0.1, t(0.975, 2) = 4.302653
+        let half = 4.302_653 * 0.1 / 3f64.sqrt();
+        let [low, high] = gain.ci95.expect("three draws");
+        assert!((low - (0.2 - half)).abs() < 1e-6 && (high - (0.2 + half)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_single_draw_has_no_interval() {
+        assert_eq!(gain(&[0.5], &[0.75]).ci95, None);
+    }
+
+    #[test]
+    fn the_smallest_of_equally_good_k_is_chosen() {
+        assert_eq!(LeaveOneOut([3, 5, 5, 1, 5, 0]).best(), 3);
+    }
+
+    #[test]
+    fn k_is_written_as_a_number_or_as_chosen() {
+        let json = serde_json::to_string(&[K::Fixed(1), K::Chosen(())]).expect("plain data");
+        assert_eq!(json, r#"[1,"chosen"]"#);
+    }
+}

@@ -1,0 +1,157 @@
+//! Parameters, all in one flat buffer, so that Adam is one launch.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::plan::{BufferId, PlanBuilder, View};
+
+/// How a parameter starts out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Normal with variance `gain / fan_in`: gain 2 before a ReLU (He et al., “Delving deep into
+    /// rectifiers”, 2015), 1 before an identity or a sigmoid.
+    Normal {
+        /// 2 before a ReLU, else 1.
+        gain: f64,
+        /// Inputs that each output sums.
+        fan_in: usize,
+    },
+    /// All the same.
+    Constant(f64),
+}
+
+/// How a stored tensor relates to PyTorch's of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The same order of elements.
+    Same,
+    /// `[rows, cols]` here, `[cols, rows]` there: a dense weight.
+    Transposed {
+        /// Rows here.
+        rows: usize,
+        /// Columns here.
+        cols: usize,
+    },
+}
+
+/// What a tensor is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// Learnt by gradient.
+    Parameter,
+    /// A running statistic.
+    Running,
+}
+
+/// A named tensor of the model, as checkpoints hold it.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// PyTorch's name, such as `encoder.0.weight`.
+    pub name: String,
+    /// Where it lies.
+    pub value: View,
+    /// Layout against PyTorch's.
+    pub layout: Layout,
+    /// Parameter or statistic.
+    pub role: Role,
+    /// Its first value.
+    pub init: Init,
+}
+
+/// A parameter's value and gradient, of one length.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Read by forward and backward, updated by Adam.
+    pub value: View,
+    /// Written by backward.
+    pub gradient: View,
+}
+
+/// The flat buffers behind a model's tensors.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// Values of all parameters.
+    pub values: BufferId,
+    /// Their gradients, at the same offsets.
+    pub gradients: BufferId,
+    /// Adam's m, likewise.
+    pub mean: BufferId,
+    /// Adam's v, likewise.
+    pub variance: BufferId,
+    /// Running statistics.
+    pub running: BufferId,
+    /// Every tensor in order of declaration.
+    pub tensors: Vec<Tensor>,
+}
+
+impl Parameters {
+    /// Empty buffers in a plan.
+    pub fn new(plan: &mut PlanBuilder) -> Self {
+        Parameters {
+            values: plan.growable("parameters"),
+            gradients: plan.growable("gradients"),
+            mean: plan.growable("adam.m"),
+            variance: plan.growable("adam.v"),
+            running: plan.growable("running"),
+            tensors: Vec::new(),
+        }
+    }
+
+    /// Declares a parameter of `len` elements.
+    pub fn parameter(
+        &mut self,
+        plan: &mut PlanBuilder,
+        name: String,
+        len: usize,
+        layout: Layout,
+        init: Init,
+    ) -> Parameter {
+        let value = plan.grow(self.values, len);
+        let gradient = plan.grow(self.gradients, len);
+        for buffer in [self.mean, self.variance] {
+            plan.grow(buffer, len);
+        }
+        self.tensors.push(Tensor {
+            name,
+            value,
+            layout,
+            role: Role::Parameter,
+            init,
+        });
+        Parameter { value, gradient }
+    }
+
+    /// Declares a running statistic of `len` elements.
+    pub fn running(
+        &mut self,
+        plan: &mut PlanBuilder,
+        name: String,
+        len: usize,
+        initial: f64,
+    ) -> View {
+        let value = plan.grow(self.running, len);
+        self.tensors.push(Tensor {
+            name,
+            value,
+            layout: Layout::Same,
+            role: Role::Running,
+            init: Init::Constant(initial),
+        });
+        value
+    }
+
+    /// First values of every tensor, in order of declaration; the same for the same seed.
+    pub fn initial_values(&self, seed: u64) -> Vec<Vec<f32>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = |tensor: &Tensor| match tensor.init {
+            Init::Constant(value) => vec![value as f32; tensor.value.len],
+            Init::Normal { gain, fan_in } => {
+                let deviation = (gain / fan_in as f64).sqrt();
+                let normals = StandardNormal.sample_iter(&mut rng).take(tensor.value.len);
+                normals.map(|z: f64| (z * deviation) as f32).collect()
+            }
+        };
+        self.tensors.iter().map(&mut draw).collect()
+    }
+}

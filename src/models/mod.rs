@@ -1,0 +1,5 @@
+//! Models: layers put together, ready to be emitted into a plan.
+
+mod autoencoder;
+
+pub use autoencoder::{Autoencoder, Shape};

@@ -1,0 +1,406 @@
+//! Recipes: a whole experiment as a typed TOML file.
+//!
+//! Four tables say what to learn from (`data`), what learns (`model`), what it must undo (`noise`)
+//! and how (`train`); `evaluate` says how the features are judged. The built-in recipes stand in
+//! `recipes/` and are embedded in the binary.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::data::draws::Sampling;
+use crate::kernels::Activation;
+use crate::kernels::loss::Loss;
+
+/// Name and text of every built-in recipe.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    (
+        "mnist-dense",
+        include_str!("../recipes/mnist-dense.toml"),
+    ),
+    ("reference-dense", include_str!("../recipes/reference-dense.toml")),
+];
+
+/// What is wrong with a recipe.
+#[derive(Debug, Error)]
+pub enum RecipeError {
+    /// Neither a built-in name nor a file.
+    #[error("no recipe `{asked}`: it is neither a file nor one of the built-in recipes ({known})")]
+    Unknown {
+        /// What was asked for.
+        asked: String,
+        /// Names there are.
+        known: String,
+    },
+    /// The file could not be read.
+    #[error("cannot read recipe {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("recipe {origin}: {message}")]
+    Parse {
+        /// File or built-in name.
+        origin: String,
+        /// Line, key, value and what was expected.
+        message: String,
+    },
+    /// A value out of range.
+    #[error("recipe {origin}: `{key} = {value}`: expected {expected}")]
+    Value {
+        /// File or built-in name.
+        origin: String,
+        /// `table.key`
+        key: &'static str,
+        /// What it says.
+        value: String,
+        /// What it may say.
+        expected: String,
+    },
+}
+
+/// A whole experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Names the run's folder.
+    pub name: String,
+    /// One line for `diabolo recipes`.
+    #[serde(default)]
+    pub description: String,
+    /// What to learn from.
+    pub data: Data,
+    /// What learns.
+    pub model: Model,
+    /// What is done to the input.
+    pub noise: Noise,
+    /// How it learns.
+    pub train: Train,
+    /// How the features are judged.
+    pub evaluate: Evaluate,
+}
+
+/// `[data]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// `mnist`
+    pub name: String,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Widths between input and code; the decoder mirrors them.
+    pub hidden: Vec<usize>,
+    /// Width of the bottleneck.
+    pub code: usize,
+    /// What follows the code's batch norm.
+    #[serde(default)]
+    pub code_activation: CodeActivation,
+    /// Reconstruction loss.
+    #[serde(default)]
+    pub loss: LossName,
+}
+
+/// What follows the code's batch norm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeActivation {
+    /// Nothing: the code is standardised but signed.
+    Identity,
+    /// ReLU: the code is sparse and not negative.
+    #[default]
+    Relu,
+}
+
+impl From<CodeActivation> for Activation {
+    fn from(name: CodeActivation) -> Self {
+        match name {
+            CodeActivation::Identity => Activation::Identity,
+            CodeActivation::Relu => Activation::Relu,
+        }
+    }
+}
+
+/// Reconstruction loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossName {
+    /// Mean squared error behind a sigmoid.
+    #[default]
+    Mse,
+    /// Binary cross-entropy from logits.
+    Bce,
+}
+
+impl From<LossName> for Loss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::Mse => Loss::MeanSquaredError,
+            LossName::Bce => Loss::BinaryCrossEntropy,
+        }
+    }
+}
+
+/// `[noise]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// σ of the Gaussian noise added to pixels in [0, 1].
+    #[serde(default)]
+    pub gaussian: f32,
+    /// Probability that a pixel is then set to 0.
+    #[serde(default)]
+    pub masking: f32,
+}
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// Adam's α.
+    pub learning_rate: f64,
+    /// How α changes.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Seeds initial weights, shuffles, noise and label draws.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// How the learning rate changes over the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// It does not.
+    #[default]
+    Constant,
+    /// Half a cosine, from α to 0 (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
+    Cosine,
+}
+
+impl Train {
+    /// Learning rate of step `done` (from 0) of `total`.
+    pub fn rate(&self, done: u64, total: u64) -> f64 {
+        match self.schedule {
+            Schedule::Constant => self.learning_rate,
+            Schedule::Cosine => {
+                let part = done as f64 / total as f64;
+                self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+            }
+        }
+    }
+}
+
+/// `[evaluate]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluate {
+    /// Numbers of labelled images, ascending; a number as large as the training set is drawn once.
+    pub labels: Vec<usize>,
+    /// Draws of each number.
+    pub draws: usize,
+    /// How labelled images are drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// What is done to the features before distances are taken.
+    #[serde(default)]
+    pub normalise: Normalise,
+}
+
+/// What is done to features before distances are taken; statistics come from the unlabelled
+/// training images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalise {
+    /// Nothing.
+    #[default]
+    None,
+    /// Each feature's mean is subtracted.
+    Centre,
+    /// Each feature's mean is subtracted, and it is divided by its standard deviation.
+    Standardise,
+}
+
+impl Recipe {
+    /// A built-in recipe by name, or one from a file.
+    pub fn load(name_or_path: &str) -> Result<Recipe, RecipeError> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
+            return Recipe::parse(name, text);
+        }
+        let path = Path::new(name_or_path);
+        if path.is_file() {
+            return Recipe::read(path);
+        }
+        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        Err(RecipeError::Unknown {
+            asked: name_or_path.to_owned(),
+            known: names.join(", "),
+        })
+    }
+
+    /// Reads a recipe file.
+    pub fn read(path: &Path) -> Result<Recipe, RecipeError> {
+        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Recipe::parse(&path.display().to_string(), &text)
+    }
+
+    /// Parses and checks a recipe; `origin` is named in errors.
+    pub fn parse(origin: &str, text: &str) -> Result<Recipe, RecipeError> {
+        let recipe: Recipe = toml::from_str(text).map_err(|error| RecipeError::Parse {
+            origin: origin.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        recipe.check(origin)?;
+        Ok(recipe)
+    }
+
+    /// Checks every value's range; `origin` is named in errors.
+    pub fn check(&self, origin: &str) -> Result<(), RecipeError> {
+        /// Widest layer: beyond it even one weight matrix would not fit any memory.
+        const WIDEST: usize = 1 << 24;
+        let wrong = |key: &'static str, value: String, expected: &str| {
+            Err(RecipeError::Value {
+                origin: origin.to_owned(),
+                key,
+                value,
+                expected: expected.to_owned(),
+            })
+        };
+        let widths = "a width from 1 to 16777216";
+        let name_fits = !self.name.is_empty()
+            && self.name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+            && !self.name.starts_with('.');
+        if !name_fits {
+            let expected = "letters, digits, `-`, `_` and `.`: it names a folder";
+            return wrong("name", format!("{:?}", self.name), expected);
+        }
+        if let Some(width) = self.model.hidden.iter().find(|w| !(1..=WIDEST).contains(*w)) {
+            return wrong("model.hidden", width.to_string(), widths);
+        }
+        if !(1..=WIDEST).contains(&self.model.code) {
+            return wrong("model.code", self.model.code.to_string(), widths);
+        }
+        let gaussian = self.noise.gaussian;
+        if !(gaussian.is_finite() && gaussian >= 0.0) {
+            return wrong("noise.gaussian", gaussian.to_string(), "σ ≥ 0");
+        }
+        if !(0.0..1.0).contains(&self.noise.masking) {
+            let value = self.noise.masking.to_string();
+            return wrong("noise.masking", value, "a probability, 0 ≤ p < 1");
+        }
+        let train = &self.train;
+        if train.epochs == 0 || train.epochs > 1_000_000 {
+            return wrong("train.epochs", train.epochs.to_string(), "1 to 1000000 epochs");
+        }
+        if train.batch < 2 || train.batch > 1 << 20 {
+            let expected = "2 to 1048576 images: batch norm needs two to have a variance";
+            return wrong("train.batch", train.batch.to_string(), expected);
+        }
+        if !(train.learning_rate.is_finite() && train.learning_rate > 0.0) {
+            return wrong("train.learning_rate", train.learning_rate.to_string(), "α > 0");
+        }
+        // TOML's integers are signed.
+        if train.seed > i64::MAX as u64 {
+            return wrong("train.seed", train.seed.to_string(), "a seed below 2⁶³");
+        }
+        let evaluate = &self.evaluate;
+        let labels = &evaluate.labels;
+        if labels.first() == Some(&0) || !labels.is_sorted_by(|a, b| a < b) {
+            let value = format!("{labels:?}");
+            return wrong("evaluate.labels", value, "positive numbers, ascending");
+        }
+        if labels.len() > crate::kernels::nearest::MAX_SIZES {
+            let value = format!("{labels:?}");
+            return wrong("evaluate.labels", value, "at most 8 numbers");
+        }
+        if evaluate.draws == 0 || evaluate.draws > 10_000 {
+            return wrong("evaluate.draws", evaluate.draws.to_string(), "1 to 10000 draws");
+        }
+        Ok(())
+    }
+
+    /// The recipe as TOML, every default spelled out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a recipe has nothing that TOML cannot hold")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(from: &str, to: &str) -> Result<Recipe, RecipeError> {
+        let text = BUILT_IN[0].1;
+        assert!(text.contains(from), "the built-in recipe says `{from}`");
+        Recipe::parse("test.toml", &text.replacen(from, to, 1))
+    }
+
+    fn message(from: &str, to: &str) -> String {
+        with(from, to).expect_err("a wrong recipe").to_string()
+    }
+
+    #[test]
+    fn built_in_recipes_parse_and_survive_a_round_trip() {
+        for (name, text) in BUILT_IN {
+            let recipe = Recipe::parse(name, text).expect("valid");
+            assert_eq!(recipe.name, *name);
+            let again = Recipe::parse(name, &recipe.to_toml()).expect("valid");
+            assert_eq!(recipe, again);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let message = message("[train]", "[train]\nepoch = 3");
+        assert!(message.contains("test.toml") && message.contains("epoch"), "{message}");
+        assert!(message.contains("expected one of"), "{message}");
+    }
+
+    #[test]
+    fn a_negative_width_is_an_error_that_quotes_it() {
+        let message = message("hidden = [", "hidden = [-512, ");
+        assert!(message.contains("-512") && message.contains("hidden"), "{message}");
+    }
+
+    #[test]
+    fn zero_epochs_and_a_giant_code_are_errors_that_say_what_was_expected() {
+        let mut recipe = Recipe::load("mnist-dense").expect("valid");
+        recipe.train.epochs = 0;
+        let message = recipe.check("x").expect_err("zero epochs").to_string();
+        assert!(message.contains("train.epochs = 0") && message.contains("1 to"), "{message}");
+        recipe.train.epochs = 1;
+        recipe.model.code = 1 << 40;
+        let message = recipe.check("x").expect_err("a giant code").to_string();
+        assert!(message.contains("model.code = 1099511627776"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_recipe_lists_those_there_are() {
+        let message = Recipe::load("mnist-dens").expect_err("unknown").to_string();
+        assert!(message.contains("mnist-dens`") && message.contains("mnist-dense"), "{message}");
+    }
+
+    #[test]
+    fn the_cosine_schedule_starts_at_alpha_and_ends_near_zero() {
+        let mut train = Recipe::load("mnist-dense").expect("valid").train;
+        train.schedule = Schedule::Cosine;
+        train.learning_rate = 2.0;
+        assert_eq!(train.rate(0, 100), 2.0);
+        assert!((train.rate(50, 100) - 1.0).abs() < 1e-12);
+        assert!(train.rate(99, 100) < 1e-3);
+    }
+}

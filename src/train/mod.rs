@@ -1,0 +1,83 @@
+//! Training: epochs of the `train` routine, held-out losses, checkpoints, and what goes wrong.
+
+mod checkpoint;
+mod inference;
+mod metrics;
+mod program;
+mod trainer;
+
+pub use checkpoint::{Checkpoint, CheckpointError, Progress, Stored, Weights};
+pub use inference::{Inference, Restored};
+pub use metrics::{EpochRecord, Metrics};
+pub use program::{DataShape, EvaluationPass, Program, model_shape, noise, train_step};
+pub use trainer::{Observer, Outcome, Silent, Trainer};
+
+use thiserror::Error;
+
+use crate::device::DeviceError;
+use crate::files::FileError;
+use crate::layers::Parameters;
+use crate::models::Autoencoder;
+use crate::plan::{PlanBuilder, PlanError};
+use crate::recipe::Recipe;
+
+/// What can end a training run early.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The model does not fit.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// More images in a batch than there are.
+    #[error("`train.batch = {batch}`, but there are only {images} training images")]
+    BatchTooLarge {
+        /// The recipe's batch.
+        batch: usize,
+        /// Training images.
+        images: usize,
+    },
+    /// The loss is NaN or infinite.
+    #[error(
+        "the loss is {loss} at step {step} (epoch {epoch}): the first buffer that is not finite is \
+         `{buffer}`, written by {launch}. Lower `train.learning_rate`; the last good checkpoint, if \
+         an epoch was finished, is kept"
+    )]
+    NotFinite {
+        /// Its value.
+        loss: f32,
+        /// Step since the beginning, from 1.
+        step: u64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// The first buffer with such a value.
+        buffer: String,
+        /// The launch that wrote it.
+        launch: String,
+    },
+}
+
+/// Bytes a plan may take on this machine: its memory, or what its container allows.
+pub fn memory_limit() -> u64 {
+    let Ok(mut system) = sysinfo::System::new() else {
+        return u64::MAX; // an unknown platform: the allocator will have the last word
+    };
+    system.refresh_memory();
+    let total = system.total_memory();
+    match system.cgroup_limits() {
+        Some(limits) if limits.total_memory > 0 => total.min(limits.total_memory),
+        _ => total,
+    }
+}
+
+/// The tensors of a recipe's model for images of so many values.
+pub fn declare(recipe: &Recipe, features: usize) -> Parameters {
+    Autoencoder::new(&mut PlanBuilder::new(), &model_shape(recipe, features)).parameters
+}

@@ -1,0 +1,274 @@
+//! The training program: every routine that training needs, over one set of buffers.
+
+use std::sync::Arc;
+
+use crate::kernels::adam::{Adam, Hyperparameters};
+use crate::kernels::clock::Advance;
+use crate::kernels::gather::{Gather, Noise};
+use crate::kernels::loss::{self, Loss};
+use crate::kernels::random::Stream;
+use crate::layers::{Mode, Parameters};
+use crate::models::{Autoencoder, Shape};
+use crate::plan::{Element, Matrix, Plan, PlanBuilder, PlanError, RoutineId, View};
+use crate::recipe::Recipe;
+
+/// Images per launch when held-out images are evaluated.
+const EVALUATION_BATCH: usize = 500;
+
+/// Held-out images that go through one routine: `times` batches of `rows`.
+#[derive(Clone, Debug)]
+pub struct EvaluationPass {
+    /// The routine of one batch.
+    pub routine: RoutineId,
+    /// Batches.
+    pub times: usize,
+    /// Images per batch.
+    pub rows: usize,
+    /// First image of this pass.
+    pub first: usize,
+    /// Indices `[times · rows]` of the images.
+    pub order: View,
+    /// `[times]`
+    pub losses: View,
+}
+
+/// A plan that trains, with the views through which the host takes part.
+pub struct Program {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The model's tensors.
+    pub parameters: Parameters,
+    /// One training step.
+    pub train: RoutineId,
+    /// Steps per epoch: whole batches only. The shuffle decides anew each epoch which images the
+    /// ragged rest leaves out.
+    pub steps: usize,
+    /// Training images, bytes.
+    pub images: View,
+    /// This epoch's shuffle `[steps · batch]`.
+    pub order: View,
+    /// `[position, step]`
+    pub clock: View,
+    /// Adam's `[steps, 2]`.
+    pub schedule: View,
+    /// Loss of each step of this epoch.
+    pub losses: View,
+    /// Held-out images, bytes.
+    pub held_out: View,
+    /// Full batches, and the ragged rest as a pass of its own: every image counts.
+    pub evaluation: Vec<EvaluationPass>,
+}
+
+/// How many images there are, and how large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataShape {
+    /// Training images.
+    pub train: usize,
+    /// Held-out images.
+    pub held_out: usize,
+    /// Values per image.
+    pub features: usize,
+}
+
+/// The model a recipe describes, for images of so many values.
+pub fn model_shape(recipe: &Recipe, features: usize) -> Shape {
+    Shape {
+        inputs: features,
+        hidden: recipe.model.hidden.clone(),
+        code: recipe.model.code,
+        code_activation: recipe.model.code_activation.into(),
+        loss: recipe.model.loss.into(),
+    }
+}
+
+/// The recipe's noise, drawn from one stream.
+pub fn noise(recipe: &Recipe, stream: Stream) -> Noise {
+    Noise {
+        gaussian: recipe.noise.gaussian,
+        masking: recipe.noise.masking,
+        seed: recipe.train.seed,
+        stream,
+    }
+}
+
+impl Program {
+    /// Writes the program down. Errors if it would take more than `memory` bytes.
+    ///
+    /// `recipe.train.batch` must not exceed `data.train`.
+    pub fn new(recipe: &Recipe, data: DataShape, memory: u64) -> Result<Program, PlanError> {
+        let mut plan = PlanBuilder::new();
+        let model = Autoencoder::new(&mut plan, &model_shape(recipe, data.features));
+        let batch = recipe.train.batch;
+        let steps = data.train / batch;
+        let [images, held_out] = [("train.images", data.train), ("held_out.images", data.held_out)]
+            .map(|(name, count)| plan.persistent(name, Element::Byte, count * data.features));
+        let order = plan.persistent("train.order", Element::Index, steps * batch);
+        let clock = plan.persistent("clock", Element::Index, 2);
+        let schedule = plan.persistent("adam.schedule", Element::Real, 2 * steps);
+        let losses = plan.persistent("train.losses", Element::Real, steps);
+
+        let train = plan.begin("train");
+        let source = Source {
+            images,
+            order,
+            clock,
+            noise: noise(recipe, Stream::Training),
+        };
+        let (clean, noisy) = source.gather(&mut plan, batch, data.features);
+        train_step(&mut plan, &model, clean, noisy, clock, losses);
+        plan.launch(
+            "adam",
+            Adam {
+                parameters: plan.whole(model.parameters.values),
+                gradients: plan.whole(model.parameters.gradients),
+                mean: plan.whole(model.parameters.mean),
+                variance: plan.whole(model.parameters.variance),
+                schedule,
+                clock,
+                hyper: Hyperparameters::default(),
+            },
+        );
+        plan.launch("clock", Advance { clock });
+
+        let mut evaluation = Vec::new();
+        let full = data.held_out / EVALUATION_BATCH;
+        let rest = data.held_out % EVALUATION_BATCH;
+        let passes = [("evaluate", full, EVALUATION_BATCH, 0), ("evaluate rest", 1, rest, full)];
+        for (name, times, rows, batches_before) in passes {
+            if times * rows == 0 {
+                continue;
+            }
+            let order = plan.persistent(format!("{name}.order"), Element::Index, times * rows);
+            let losses = plan.persistent(format!("{name}.losses"), Element::Real, times);
+            let routine = plan.begin(name);
+            let source = Source {
+                images: held_out,
+                order,
+                clock,
+                noise: noise(recipe, Stream::Evaluation),
+            };
+            let (clean, noisy) = source.gather(&mut plan, rows, data.features);
+            let (code, _) = model.encoder.forward(&mut plan, noisy, Mode::Evaluation);
+            let (y, _) = model.decoder.forward(&mut plan, code, Mode::Evaluation);
+            note_loss(&mut plan, model.loss, y, clean, clock, losses);
+            plan.launch("clock", Advance { clock });
+            evaluation.push(EvaluationPass {
+                routine,
+                times,
+                rows,
+                first: batches_before * EVALUATION_BATCH,
+                order,
+                losses,
+            });
+        }
+        Ok(Program {
+            plan: Arc::new(plan.finish(memory)?),
+            parameters: model.parameters,
+            train,
+            steps,
+            images,
+            order,
+            clock,
+            schedule,
+            losses,
+            held_out,
+            evaluation,
+        })
+    }
+
+    /// All of a flat buffer, such as the parameters.
+    pub fn whole(&self, buffer: crate::plan::BufferId) -> View {
+        View {
+            buffer,
+            offset: 0,
+            len: self.plan.buffers[buffer.0].len,
+        }
+    }
+}
+
+/// Where batches come from.
+struct Source {
+    images: View,
+    order: View,
+    clock: View,
+    noise: Noise,
+}
+
+impl Source {
+    /// Appends the gathering of a batch. Returns it clean and noisy, `[rows, features]`.
+    fn gather(self, plan: &mut PlanBuilder, rows: usize, features: usize) -> (Matrix, Matrix) {
+        let clean = plan.temporary_matrix("clean", rows, features);
+        let noisy = plan.temporary_matrix("noisy", rows, features);
+        plan.launch(
+            "gather",
+            Gather {
+                images: self.images,
+                order: self.order,
+                clock: self.clock,
+                clean,
+                noisy,
+                noise: self.noise,
+            },
+        );
+        (clean, noisy)
+    }
+}
+
+/// Appends forward, loss and backward of one batch: everything but gathering and Adam.
+pub fn train_step(
+    plan: &mut PlanBuilder,
+    model: &Autoencoder,
+    clean: Matrix,
+    noisy: Matrix,
+    clock: View,
+    losses: View,
+) {
+    let (code, encoder) = model.encoder.forward(plan, noisy, Mode::Training);
+    let (y, decoder) = model.decoder.forward(plan, code, Mode::Training);
+    note_loss(plan, model.loss, y, clean, clock, losses);
+    let dy = plan.temporary_matrix("dy", y.rows, y.cols);
+    plan.launch(
+        "loss gradient",
+        loss::Gradient {
+            y: y.view,
+            target: clean.view,
+            dy: dy.view,
+            loss: model.loss,
+        },
+    );
+    let d_code = model
+        .decoder
+        .backward(plan, &decoder, dy, true)
+        .expect("asked for");
+    model.encoder.backward(plan, &encoder, d_code, false);
+}
+
+/// Appends the loss of a batch, noted in `losses` at the clock's position.
+fn note_loss(
+    plan: &mut PlanBuilder,
+    loss: Loss,
+    y: Matrix,
+    target: Matrix,
+    clock: View,
+    losses: View,
+) {
+    let partial = plan.temporary("loss.partial", y.view.len.div_ceil(loss::BLOCK));
+    plan.launch(
+        "loss, blocks",
+        loss::Partial {
+            y: y.view,
+            target: target.view,
+            partial,
+            loss,
+        },
+    );
+    plan.launch(
+        "loss",
+        loss::Finish {
+            partial,
+            elements: y.view.len,
+            clock,
+            losses,
+        },
+    );
+}
