@@ -10,5 +10,6 @@ pub mod layers;
 pub mod models;
 pub mod plan;
 pub mod recipe;
+pub mod report;
 pub mod scalar;
 pub mod train;

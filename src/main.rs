@@ -1,1 +1,9 @@
-fn main() {}
+//! The `diabolo` command: argument parsing, progress and printing; no numerics.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -90,6 +90,12 @@ pub struct Recipe {
 pub struct Data {
     /// `mnist`
     pub name: String,
+    /// Only the first so many training images; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<usize>,
+    /// Only the first so many test images; all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_images: Option<usize>,
 }
 
 /// `[model]`
@@ -206,7 +212,7 @@ impl Train {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluate {
-    /// Numbers of labelled images, ascending; a number as large as the training set is drawn once.
+    /// Numbers of labelled images, ascending, none to skip the evaluation; a number as large as the training set is drawn once.
     pub labels: Vec<usize>,
     /// Draws of each number.
     pub draws: usize,
@@ -280,6 +286,14 @@ impl Recipe {
                 expected: expected.to_owned(),
             })
         };
+        for (key, limit) in [
+            ("data.train_images", self.data.train_images),
+            ("data.test_images", self.data.test_images),
+        ] {
+            if limit == Some(0) {
+                return wrong(key, "0".to_owned(), "at least one image");
+            }
+        }
         let widths = "a width from 1 to 16777216";
         let name_fits = !self.name.is_empty()
             && self.name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))

@@ -74,6 +74,16 @@ impl Images {
         }
     }
 
+    /// Keeps the first `count` images, or all if there are fewer.
+    pub fn truncate(&mut self, count: usize) {
+        self.count = self.count.min(count);
+        let values = self.count * self.features();
+        match &mut self.pixels {
+            Pixels::Bytes(bytes) => bytes.truncate(values),
+            Pixels::Real(reals) => reals.truncate(values),
+        }
+    }
+
     /// `[height, width, channels]`.
     fn shape(&self) -> [usize; 3] {
         [self.height, self.width, self.channels]
@@ -118,6 +128,16 @@ impl Dataset {
             check_labels(&origin, images.count, labels, self.classes)?;
         }
         Ok(self)
+    }
+}
+
+impl Dataset {
+    /// Keeps the first so many training and test images.
+    pub fn truncate(&mut self, train: usize, test: usize) {
+        self.train.truncate(train);
+        self.train_labels.truncate(train);
+        self.test.truncate(test);
+        self.test_labels.truncate(test);
     }
 }
 

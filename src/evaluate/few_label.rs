@@ -36,6 +36,13 @@ pub struct FewLabel {
     pub seed: u64,
 }
 
+impl FewLabel {
+    /// Errors if there are not as many labels as it would draw.
+    pub fn check(&self, labels: &[u8], classes: usize) -> Result<(), DataError> {
+        groups(labels, classes, self).map(|_| ())
+    }
+}
+
 /// Mean and standard deviation over the draws.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {

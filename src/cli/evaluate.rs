@@ -1,0 +1,85 @@
+//! `diabolo evaluate`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use diabolo::data::draws::Sampling;
+use diabolo::evaluate::Features;
+use diabolo::report::RunFolder;
+use diabolo::train::Inference;
+
+use super::run::{few_label_setting, judge, load};
+use super::{DeviceOptions, Done, Failure, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo evaluate runs/mnist-dense-0
+  diabolo evaluate runs/mnist-dense-0 --labels 10,20,50 --sampling balanced
+  diabolo evaluate runs/mnist-dense-0 --labels 200 --draws 1000 --json")]
+pub struct Options {
+    /// Folder of a finished run
+    run: PathBuf,
+    /// Numbers of labelled images, ascending, instead of the recipe's
+    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    labels: Option<Vec<usize>>,
+    /// Draws of each number, instead of the recipe's
+    #[arg(long, value_name = "N")]
+    draws: Option<usize>,
+    /// How labelled images are drawn, instead of the recipe's way
+    #[arg(long)]
+    sampling: Option<SamplingName>,
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Print the rows as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SamplingName {
+    /// Every image is as likely as any other
+    Uniform,
+    /// As many of each class
+    Balanced,
+}
+
+impl From<SamplingName> for Sampling {
+    fn from(name: SamplingName) -> Self {
+        match name {
+            SamplingName::Uniform => Sampling::Uniform,
+            SamplingName::Balanced => Sampling::Balanced,
+        }
+    }
+}
+
+pub fn evaluate(options: &Options) -> Result<Done, Failure> {
+    let (weights, mut recipe) = RunFolder::existing(&options.run).load_model()?;
+    let evaluate = &mut recipe.evaluate;
+    evaluate.labels = options.labels.clone().unwrap_or(evaluate.labels.clone());
+    evaluate.draws = options.draws.unwrap_or(evaluate.draws);
+    evaluate.sampling = options.sampling.map_or(evaluate.sampling, Sampling::from);
+    recipe.check("with --labels and --draws")?;
+
+    let selected = options.device.open()?;
+    let backend = &selected.backend;
+    let data = load(&recipe)?;
+    let setting = few_label_setting(&recipe);
+    setting.check(&data.train_labels, data.classes)?;
+    let mut inference = Inference::new(&recipe, data.train.features(), &weights, backend)?;
+    let width = inference.code_width();
+    let bar = super::progress::bar("encoding", (data.train.count + data.test.count) as u64);
+    let mut features = |images, first: usize| -> Result<Features, Failure> {
+        let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
+        Ok(Features { width, values })
+    };
+    let pair = [features(&data.train, 0)?, features(&data.test, data.train.count)?];
+    bar.finish_and_clear();
+    let rows = judge(&recipe, setting, &data, backend, pair)?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("{}", table::few_label(&rows));
+    }
+    Ok(Done::Fully)
+}

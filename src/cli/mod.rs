@@ -1,0 +1,99 @@
+//! One file per subcommand.
+
+mod devices;
+mod encode;
+mod evaluate;
+mod progress;
+mod recipes;
+mod run;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use diabolo::device::{Choice, Selected, select};
+
+/// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
+/// labels.
+#[derive(Parser)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  diabolo run mnist-dense                    train, evaluate and report, on the bundled MNIST
+  diabolo run mnist-dense --seed 1 --json    another seed; the summary as JSON on standard output
+  diabolo devices                            what there is to compute on
+  diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
+
+Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a recipe, extract features, compare few-label k-NN on pixels and on features
+    Run(run::Options),
+    /// List the built-in recipes, or print one
+    Recipes(recipes::Options),
+    /// List the CPU and every GPU adapter, and say which one `auto` takes
+    Devices(devices::Options),
+    /// Turn images into features with a trained model
+    Encode(encode::Options),
+    /// Judge a trained model's features with few labels
+    Evaluate(evaluate::Options),
+}
+
+/// Where to compute.
+#[derive(Args)]
+struct DeviceOptions {
+    /// auto, cpu, gpu, or part of an adapter's name
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: Choice,
+    /// CPU threads; 0 means one per core. The results are the same for any number
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+impl DeviceOptions {
+    /// Opens the device and says on standard error which one it is, and why.
+    fn open(&self) -> Result<Selected, Failure> {
+        let selected = select(&self.device, self.threads)?;
+        eprintln!("device: {}", selected.reason);
+        Ok(selected)
+    }
+}
+
+/// Any error; its message is whole on its own.
+type Failure = Box<dyn Error>;
+
+/// What a command came to.
+enum Done {
+    /// All it was asked.
+    Fully,
+    /// Interrupted, with everything saved.
+    Interrupted,
+}
+
+/// Parses the arguments, runs the command, and turns errors into one message and a code.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Recipes(options) => recipes::recipes(&options),
+        Command::Devices(options) => devices::devices(&options),
+        Command::Encode(options) => encode::encode(&options),
+        Command::Evaluate(options) => evaluate::evaluate(&options),
+    };
+    match done {
+        Ok(Done::Fully) => ExitCode::SUCCESS,
+        Ok(Done::Interrupted) => ExitCode::from(130),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `diabolo run`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Args;
+
+use diabolo::data::{Dataset, npy};
+use diabolo::device::Backend;
+use diabolo::evaluate::{FewLabel, Features, few_label, normalise};
+use diabolo::recipe::Recipe;
+use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
+use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights};
+
+use super::progress::{TrainingBar, bar};
+use super::{DeviceOptions, Done, Failure, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo run mnist-dense
+  diabolo run mnist-dense --resume           go on after an interrupt or a crash, to the same bits
+  diabolo run my-recipe.toml --out runs/try --device gpu
+  diabolo run mnist-dense --epochs 2 --json > summary.json
+
+The run folder holds recipe.toml, metrics.jsonl, checkpoint.safetensors, model.safetensors,
+features/{train,test}.npy, reconstructions.png and summary.json.")]
+pub struct Options {
+    /// Built-in name (see `diabolo recipes`) or path of a TOML file
+    recipe: String,
+    /// Folder to write to [default: runs/<recipe>-<seed>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on from the folder's last checkpoint
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+    /// Replace the run that the folder holds
+    #[arg(long)]
+    force: bool,
+    /// Instead of the recipe's seed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Instead of the recipe's number of epochs
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    fn recipe(&self) -> Result<Recipe, Failure> {
+        let mut recipe = Recipe::load(&self.recipe)?;
+        recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
+        recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
+        recipe.check("with --seed and --epochs")?;
+        Ok(recipe)
+    }
+}
+
+pub fn run(options: &Options) -> Result<Done, Failure> {
+    let began = Instant::now();
+    let recipe = options.recipe()?;
+    let selected = options.device.open()?;
+    let data = load(&recipe)?;
+    // Before any work: a label count that cannot be drawn should not cost a training run.
+    few_label_setting(&recipe).check(&data.train_labels, data.classes)?;
+
+    let path = options.out.clone().unwrap_or_else(|| RunFolder::default_path(&recipe));
+    let start = match (options.resume, options.force) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Force,
+        _ => Start::New,
+    };
+    let (folder, checkpoint) = RunFolder::open(&path, &recipe, start)?;
+
+    let backend = &selected.backend;
+    let Some((weights, seconds_training)) = train(options, &recipe, &data, backend, &folder, checkpoint)? else {
+        return Ok(Done::Interrupted);
+    };
+    let began_evaluating = Instant::now();
+    let [train, test] = encode(&recipe, &data, backend, &folder, &weights)?;
+    let few_label = judge(&recipe, few_label_setting(&recipe), &data, backend, [train, test])?;
+
+    let last = Metrics::read(&folder.metrics()).pop();
+    let last = last.ok_or("metrics.jsonl has lost its last line: run again with --force")?;
+    let info = backend.info();
+    let summary = Summary {
+        recipe: recipe.name.clone(),
+        device: info.kind.to_owned(),
+        adapter: info.adapter.clone(),
+        seed: recipe.train.seed,
+        epochs: recipe.train.epochs,
+        loss: LossPair {
+            train: last.train_loss,
+            test: last.test_loss,
+        },
+        few_label,
+        seconds: Seconds {
+            train: seconds_training,
+            evaluate: began_evaluating.elapsed().as_secs_f64(),
+            total: began.elapsed().as_secs_f64(),
+        },
+        weights_sha256: weights.sha256(),
+    };
+    summary.save(&folder.summary())?;
+    if options.json {
+        println!("{}", summary.to_json());
+    } else {
+        println!("{}", table::few_label(&summary.few_label));
+        println!(
+            "loss: training {:.5}, held-out {:.5}; trained in {:.1} s, evaluated in {:.1} s",
+            summary.loss.train, summary.loss.test, summary.seconds.train, summary.seconds.evaluate
+        );
+        println!("weights: sha256 {}", summary.weights_sha256);
+        println!("written to {}", folder.path.display());
+    }
+    Ok(Done::Fully)
+}
+
+/// The recipe's data set, cut to the size it asks for.
+pub fn load(recipe: &Recipe) -> Result<Dataset, Failure> {
+    let mut data = match recipe.data.name.as_str() {
+        "mnist" => diabolo::data::mnist::load()?,
+        other => {
+            let name = &recipe.name;
+            return Err(format!("recipe `{name}`: `data.name = {other:?}`: expected \"mnist\"").into());
+        }
+    };
+    let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
+    data.truncate(limit(recipe.data.train_images), limit(recipe.data.test_images));
+    Ok(data)
+}
+
+/// What the recipe wants measured.
+pub fn few_label_setting(recipe: &Recipe) -> FewLabel {
+    FewLabel {
+        labels: recipe.evaluate.labels.clone(),
+        draws: recipe.evaluate.draws,
+        sampling: recipe.evaluate.sampling,
+        seed: recipe.train.seed,
+    }
+}
+
+/// Trains to the end. None if interrupted, with everything saved.
+fn train(
+    options: &Options,
+    recipe: &Recipe,
+    data: &Dataset,
+    backend: &Backend,
+    folder: &RunFolder,
+    checkpoint: Option<diabolo::train::Checkpoint>,
+) -> Result<Option<(Weights, f64)>, Failure> {
+    let began = Instant::now();
+    let mut trainer = Trainer::new(recipe, &data.train, &data.test, backend, checkpoint)?;
+    let progress = trainer.progress();
+    let mut metrics = Metrics::open(&folder.metrics(), progress.epoch)?;
+    let epochs = recipe.train.epochs;
+    let mut observer = TrainingBar::new(epochs, trainer.steps(), recipe.train.batch, progress.step);
+    let interrupt = interrupt()?;
+    let outcome = trainer.run(&folder.checkpoint(), &mut metrics, &mut observer, &interrupt);
+    observer.finish();
+    if let Outcome::Interrupted(progress) = outcome? {
+        let out = options.out.as_ref();
+        let out = out.map(|out| format!(" --out {}", out.display())).unwrap_or_default();
+        eprintln!(
+            "interrupted after {} epochs and {} steps; everything is saved. To go on:\n  \
+             diabolo run {}{out} --resume",
+            progress.epoch, progress.position, options.recipe
+        );
+        return Ok(None);
+    }
+    let weights = trainer.weights()?;
+    weights.save(&folder.model(), recipe, trainer.progress().step)?;
+    Ok(Some((weights, began.elapsed().as_secs_f64())))
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
+fn interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let raised = Arc::new(AtomicBool::new(false));
+    let flag = raised.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nfinishing the step and saving; Ctrl-C again to leave at once");
+    })?;
+    Ok(raised)
+}
+
+/// Features of the training and the test images, written to the folder with some pictures.
+fn encode(
+    recipe: &Recipe,
+    data: &Dataset,
+    backend: &Backend,
+    folder: &RunFolder,
+    weights: &Weights,
+) -> Result<[Features; 2], Failure> {
+    let mut inference = Inference::new(recipe, data.train.features(), weights, backend)?;
+    let width = inference.code_width();
+    let bar = bar("encoding", (data.train.count + data.test.count) as u64);
+    let mut features = |images, first: usize| -> Result<Features, Failure> {
+        let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
+        Ok(Features { width, values })
+    };
+    let train = features(&data.train, 0)?;
+    let test = features(&data.test, data.train.count)?;
+    bar.finish_and_clear();
+    for (features, path) in [(&train, folder.features("train")), (&test, folder.features("test"))] {
+        npy::write_matrix(&path, features.values.len() / width, width, &features.values)?;
+    }
+    write_reconstructions(&folder.reconstructions(), &data.test, &data.test_labels, &mut inference)?;
+    Ok([train, test])
+}
+
+/// Few-label accuracies of pixels and of features.
+pub fn judge(
+    recipe: &Recipe,
+    setting: FewLabel,
+    data: &Dataset,
+    backend: &Backend,
+    [mut train, mut test]: [Features; 2],
+) -> Result<Vec<diabolo::evaluate::Row>, Failure> {
+    const RESOLUTION: f64 = 1000.0;
+    normalise(recipe.evaluate.normalise, &mut train, &mut test);
+    let bar = bar("judging", RESOLUTION as u64);
+    let rows = few_label(
+        backend,
+        [(&data.train, &data.test), (&train, &test)],
+        (&data.train_labels, &data.test_labels),
+        data.classes,
+        &setting,
+        &|done| bar.set_position((RESOLUTION * done) as u64),
+    )?;
+    bar.finish_and_clear();
+    Ok(rows)
+}

@@ -1,0 +1,50 @@
+//! Tables on standard output.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use diabolo::evaluate::{K, Row};
+
+/// An empty table with this header.
+pub fn new<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}
+
+/// Few-label accuracies in percent.
+pub fn few_label(rows: &[Row]) -> Table {
+    let percent = |value: f64| format!("{:.2}", 100.0 * value);
+    let mut table = new([
+        "labels", "draws", "k", "distance", "pixels %", "features %", "gain", "95 % interval",
+    ]);
+    for column in [0, 1, 4, 5, 6, 7] {
+        let column = table.column_mut(column).expect("there are eight");
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in rows {
+        let spread = |mean, sd| match row.draws {
+            1 => percent(mean),
+            _ => format!("{} ± {}", percent(mean), percent(sd)),
+        };
+        table.add_row([
+            row.labels.to_string(),
+            row.draws.to_string(),
+            match row.k {
+                K::Fixed(k) => k.to_string(),
+                K::Chosen(()) => "chosen".to_owned(),
+            },
+            row.distance.to_owned(),
+            spread(row.raw.mean, row.raw.sd),
+            spread(row.features.mean, row.features.sd),
+            format!("{:+.2}", 100.0 * row.gain.mean),
+            match row.gain.ci95 {
+                Some([low, high]) => format!("{:+.2} … {:+.2}", 100.0 * low, 100.0 * high),
+                None => "–".to_owned(),
+            },
+        ]);
+    }
+    table
+}

@@ -1,0 +1,272 @@
+//! The folder of a run: what it may replace, and what lies where.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::files::{FileError, write_atomically};
+use crate::recipe::{Recipe, RecipeError};
+use crate::train::{Checkpoint, CheckpointError, Weights, declare};
+
+/// Why a folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// It holds a run.
+    #[error(
+        "{0} holds another run: go on with it by --resume, replace it by --force, or choose \
+         another folder with --out"
+    )]
+    Taken(PathBuf),
+    /// It holds something else.
+    #[error("{0} is not empty and holds no run: choose another folder with --out")]
+    NotARun(PathBuf),
+    /// Nothing to resume.
+    #[error(
+        "{0} has no checkpoint to resume from: start again with --force, or without --resume"
+    )]
+    NothingToResume(PathBuf),
+    /// The run there is of another recipe.
+    #[error("{path} holds a run of another recipe; it differs in: {differences}")]
+    OtherRecipe {
+        /// The folder.
+        path: PathBuf,
+        /// Lines of TOML that differ.
+        differences: String,
+    },
+    /// The run has not finished.
+    #[error("{0} has no model.safetensors: finish the run first with `diabolo run … --resume`")]
+    NoModel(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A recipe could not be read.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+}
+
+/// How a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a new or empty folder.
+    New,
+    /// From the folder's checkpoint.
+    Resume,
+    /// Anew, in place of the run that the folder holds.
+    Force,
+}
+
+/// A run's folder.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl RunFolder {
+    /// `runs/<recipe>-<seed>`
+    pub fn default_path(recipe: &Recipe) -> PathBuf {
+        Path::new("runs").join(format!("{}-{}", recipe.name, recipe.train.seed))
+    }
+
+    /// The folder of a run that is there.
+    pub fn existing(path: &Path) -> RunFolder {
+        RunFolder {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Makes the folder ready and writes the recipe into it. Returns the checkpoint to resume.
+    pub fn open(
+        path: &Path,
+        recipe: &Recipe,
+        start: Start,
+    ) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {
+        let folder = RunFolder::existing(path);
+        let is_run = folder.recipe().is_file();
+        let is_empty = match std::fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(source) => return Err(folder.io("read", source)),
+        };
+        match start {
+            Start::Resume => return folder.resume(recipe),
+            Start::New if is_run => return Err(FolderError::Taken(path.to_owned())),
+            Start::Force if is_run => folder.clear()?,
+            _ if !is_empty => return Err(FolderError::NotARun(path.to_owned())),
+            _ => {}
+        }
+        let features = path.join("features");
+        std::fs::create_dir_all(&features).map_err(|source| folder.io("create", source))?;
+        write_atomically(&folder.recipe(), |writer| {
+            writer.write_all(recipe.to_toml().as_bytes())
+        })?;
+        Ok((folder, None))
+    }
+
+    fn resume(self, recipe: &Recipe) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {
+        if !self.checkpoint().is_file() {
+            return Err(FolderError::NothingToResume(self.path));
+        }
+        let (checkpoint, of) = Checkpoint::load(&self.checkpoint(), declare)?;
+        if of != *recipe {
+            return Err(FolderError::OtherRecipe {
+                path: self.path,
+                differences: differences(&of.to_toml(), &recipe.to_toml()),
+            });
+        }
+        Ok((self, Some(checkpoint)))
+    }
+
+    /// Removes the files of a run, and nothing else.
+    fn clear(&self) -> Result<(), FolderError> {
+        let files = [
+            self.summary(),
+            self.reconstructions(),
+            self.features("train"),
+            self.features("test"),
+            self.model(),
+            self.checkpoint(),
+            self.metrics(),
+        ];
+        for file in files {
+            match std::fs::remove_file(&file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(FolderError::Io {
+                        what: "remove",
+                        path: file,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn io(&self, what: &'static str, source: std::io::Error) -> FolderError {
+        FolderError::Io {
+            what,
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// The trained model and its recipe.
+    pub fn load_model(&self) -> Result<(Weights, Recipe), FolderError> {
+        if !self.model().is_file() {
+            return Err(FolderError::NoModel(self.path.clone()));
+        }
+        Ok(Weights::load(&self.model(), declare)?)
+    }
+
+    /// The recipe, every default spelled out.
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.toml")
+    }
+
+    /// A line of JSON per epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// What `--resume` needs.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    /// The trained model.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// Features of the `train` or `test` images.
+    pub fn features(&self, part: &str) -> PathBuf {
+        self.path.join("features").join(format!("{part}.npy"))
+    }
+
+    /// Pictures: clean, noisy, reconstructed.
+    pub fn reconstructions(&self) -> PathBuf {
+        self.path.join("reconstructions.png")
+    }
+
+    /// The result.
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.json")
+    }
+}
+
+/// Lines that only one of two texts has.
+fn differences(there: &str, asked: &str) -> String {
+    let only = |of: &str, other: &str| -> Vec<String> {
+        let missing = of.lines().filter(|line| !other.lines().any(|l| l == *line));
+        missing.map(|line| format!("`{line}`")).collect()
+    };
+    format!(
+        "{} there, {} asked for",
+        only(there, asked).join(", "),
+        only(asked, there).join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe::load("mnist-dense").expect("built in")
+    }
+
+    #[test]
+    fn a_new_run_gets_a_folder_with_its_recipe() {
+        let parent = tempfile::tempdir().expect("a temporary folder");
+        let path = parent.path().join("deep/run");
+        let (folder, checkpoint) = RunFolder::open(&path, &recipe(), Start::New).expect("new");
+        assert!(checkpoint.is_none());
+        assert_eq!(Recipe::read(&folder.recipe()).expect("written"), recipe());
+    }
+
+    #[test]
+    fn a_run_is_replaced_only_by_force_and_only_its_own_files() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path();
+        RunFolder::open(path, &recipe(), Start::New).expect("empty");
+        let error = RunFolder::open(path, &recipe(), Start::New).expect_err("taken");
+        assert!(error.to_string().contains("--resume"), "{error}");
+        std::fs::write(path.join("notes.txt"), "mine").expect("written");
+        std::fs::write(path.join("summary.json"), "{}").expect("written");
+        RunFolder::open(path, &recipe(), Start::Force).expect("forced");
+        assert!(path.join("notes.txt").is_file());
+        assert!(!path.join("summary.json").exists());
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_never_touched() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("thesis.tex"), "…").expect("written");
+        for start in [Start::New, Start::Force] {
+            let error = RunFolder::open(folder.path(), &recipe(), start).expect_err("not a run");
+            assert!(error.to_string().contains("--out"), "{error}");
+        }
+    }
+
+    #[test]
+    fn resuming_without_a_checkpoint_says_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let error = RunFolder::open(folder.path(), &recipe(), Start::Resume).expect_err("none");
+        assert!(error.to_string().contains("no checkpoint"), "{error}");
+    }
+}

@@ -1,0 +1,318 @@
+//! Every hand-written backward against central differences of its forward, in f64.
+//!
+//! The scalar that is differentiated is ⟨r, y⟩ for a random r (so dy = r), or the loss. With
+//! step h the difference is wrong by about h²·f‴/6 for truncation and 1e-16·|f|/h for rounding:
+//! at h = 1e-5 both lie near 1e-10 of the largest gradient, and 1e-6 is a bound that any
+//! mistake in a formula breaks.
+
+use std::sync::Arc;
+
+use diabolo::device::cpu::Cpu;
+use diabolo::device::{Device, HostData};
+use diabolo::kernels::Activation;
+use diabolo::kernels::loss::{self, Loss};
+use diabolo::layers::{ActivationLayer, BatchNorm, Dense, Layer, Mode, Parameters, Role};
+use diabolo::models::{Autoencoder, Shape};
+use diabolo::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
+use diabolo::train::train_step;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const STEP: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-6;
+
+/// A plan whose `forward` yields a scalar, and whose `backward` yields its gradients.
+struct Check {
+    device: Cpu<f64>,
+    forward: RoutineId,
+    backward: RoutineId,
+    /// The scalar is ⟨projection, y⟩.
+    y: View,
+    projection: Vec<f64>,
+    /// Name, values to perturb, gradient to compare.
+    quantities: Vec<(String, View, View)>,
+}
+
+/// What a check came to.
+struct Verdict {
+    checked: usize,
+    skipped: usize,
+    worst: f64,
+}
+
+impl Check {
+    fn scalar(&mut self) -> f64 {
+        self.device.run(self.forward, 1).expect("runs");
+        let y = self.device.reals(self.y).iter();
+        y.zip(&self.projection).map(|(y, r)| y * r).sum()
+    }
+
+    /// Compares every element of every quantity; panics beyond the tolerance.
+    fn run(&mut self, name: &str) -> Verdict {
+        self.device.run(self.backward, 1).expect("runs");
+        let analytic: Vec<Vec<f64>> = self
+            .quantities
+            .iter()
+            .map(|&(_, _, gradient)| self.device.reals(gradient).to_vec())
+            .collect();
+        let mut verdict = Verdict {
+            checked: 0,
+            skipped: 0,
+            worst: 0.0,
+        };
+        let centre = self.scalar();
+        for (index, (quantity, values, _)) in self.quantities.clone().iter().enumerate() {
+            let scale = analytic[index].iter().fold(0.0f64, |max, g| max.max(g.abs()));
+            for (i, &gradient) in analytic[index].iter().enumerate() {
+                let value = self.device.reals(*values)[i];
+                let mut at = |value: f64| {
+                    self.device.reals_mut(*values)[i] = value;
+                    self.scalar()
+                };
+                let (above, below) = (at(value + STEP), at(value - STEP));
+                at(value);
+                // A kink between the two: the one-sided slopes differ by more than curvature
+                // could make them.
+                let (right, left) = ((above - centre) / STEP, (centre - below) / STEP);
+                if (right - left).abs() > 1e-3 * scale.max(1e-3) {
+                    verdict.skipped += 1;
+                    continue;
+                }
+                let numeric = (above - below) / (2.0 * STEP);
+                let size = gradient.abs().max(numeric.abs()).max(1e-2 * scale).max(1e-12);
+                let error = (numeric - gradient).abs() / size;
+                verdict.checked += 1;
+                verdict.worst = verdict.worst.max(error);
+                assert!(
+                    error <= TOLERANCE,
+                    "{name}: {quantity}[{i}]: {gradient} by hand, {numeric} by differences"
+                );
+            }
+        }
+        println!(
+            "{name:<32} {:>5} checked, {:>3} skipped, worst {:.1e}",
+            verdict.checked, verdict.skipped, verdict.worst
+        );
+        assert!(verdict.checked > 0 && verdict.skipped * 10 <= verdict.checked, "{name}");
+        verdict
+    }
+}
+
+fn random(rng: &mut ChaCha8Rng, len: usize) -> Vec<f64> {
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// Checks a layer on `[rows, cols]` inputs: its input's and its parameters' gradients.
+fn check_layer(
+    name: &str,
+    [rows, cols]: [usize; 2],
+    make: impl Fn(&mut PlanBuilder, &mut Parameters) -> Box<dyn Layer>,
+) {
+    let mut rng = ChaCha8Rng::seed_from_u64(rows as u64 * 1000 + cols as u64);
+    let mut plan = PlanBuilder::new();
+    let mut parameters = Parameters::new(&mut plan);
+    let layer = make(&mut plan, &mut parameters);
+    let x = plan.persistent("x", Element::Real, rows * cols).matrix(rows, cols);
+
+    let forward = plan.begin("forward");
+    let y = layer.forward(&mut plan, x, Mode::Training).y;
+    plan.keep(y.view);
+    let dy = plan.persistent("dy", Element::Real, y.view.len).matrix(y.rows, y.cols);
+
+    let backward = plan.begin("backward");
+    let saved = layer.forward(&mut plan, x, Mode::Training);
+    let dx = layer.backward(&mut plan, &saved, dy, true).expect("asked for");
+    plan.keep(dx.view);
+
+    let mut quantities = vec![("x".to_owned(), x.view, dx.view)];
+    quantities.extend(gradients(&parameters));
+    let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+    let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
+    for &(_, values, _) in &quantities {
+        let values_there = random(&mut rng, values.len);
+        device.write(values, HostData::Double(&values_there)).expect("fits");
+    }
+    let projection = random(&mut rng, y.view.len);
+    device.write(dy.view, HostData::Double(&projection)).expect("fits");
+    let mut check = Check {
+        device,
+        forward,
+        backward,
+        y: y.view,
+        projection,
+        quantities,
+    };
+    check.run(&format!("{name} [{rows}, {cols}]"));
+}
+
+fn gradients(parameters: &Parameters) -> Vec<(String, View, View)> {
+    let learnt = parameters.tensors.iter().filter(|t| t.role == Role::Parameter);
+    learnt
+        .map(|tensor| {
+            let gradient = View {
+                buffer: parameters.gradients,
+                ..tensor.value
+            };
+            (tensor.name.clone(), tensor.value, gradient)
+        })
+        .collect()
+}
+
+const SHAPES: [[usize; 2]; 5] = [[2, 1], [3, 7], [31, 5], [33, 9], [65, 4]];
+
+#[test]
+fn dense_without_bias() {
+    for [rows, cols] in SHAPES {
+        check_layer("dense", [rows, cols], |plan, parameters| {
+            Box::new(Dense::new(plan, parameters, "dense", [cols, 6], 1.0))
+        });
+    }
+}
+
+#[test]
+fn dense_with_bias_and_each_activation() {
+    for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
+        for [rows, cols] in SHAPES {
+            let name = format!("dense + bias + {activation:?}");
+            check_layer(&name, [rows, cols], |plan, parameters| {
+                let dense = Dense::new(plan, parameters, "dense", [cols, 6], 1.0);
+                Box::new(dense.with_bias(plan, parameters, activation))
+            });
+        }
+    }
+}
+
+#[test]
+fn batch_norm_with_each_activation() {
+    for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
+        // With two rows x̂ is ±1 and the true gradient all but vanishes.
+        for [rows, cols] in &SHAPES[1..] {
+            let name = format!("batch norm + {activation:?}");
+            check_layer(&name, [*rows, *cols], |plan, parameters| {
+                Box::new(BatchNorm::new(plan, parameters, "norm", *cols, activation))
+            });
+        }
+    }
+}
+
+#[test]
+fn activations_alone() {
+    for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
+        for shape in SHAPES {
+            let name = format!("{activation:?}");
+            check_layer(&name, shape, |_, _| {
+                let name = "activation".to_owned();
+                Box::new(ActivationLayer { name, activation })
+            });
+        }
+    }
+}
+
+/// A plan's clock and the one loss it notes.
+fn loss_buffers(plan: &mut PlanBuilder) -> (View, View) {
+    let clock = plan.persistent("clock", Element::Index, 2);
+    (clock, plan.persistent("losses", Element::Real, 1))
+}
+
+#[test]
+fn losses() {
+    for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
+        for len in [1, 31, 33, 127, 129, loss::BLOCK + 1] {
+            let mut rng = ChaCha8Rng::seed_from_u64(len as u64);
+            let mut plan = PlanBuilder::new();
+            let (clock, losses) = loss_buffers(&mut plan);
+            let [y, target, dy] =
+                ["y", "target", "dy"].map(|name| plan.persistent(name, Element::Real, len));
+            let forward = plan.begin("forward");
+            let partial = plan.temporary("partial", len.div_ceil(loss::BLOCK));
+            let first = loss::Partial {
+                y,
+                target,
+                partial,
+                loss,
+            };
+            plan.launch("blocks", first);
+            let last = loss::Finish {
+                partial,
+                elements: len,
+                clock,
+                losses,
+            };
+            plan.launch("loss", last);
+            let backward = plan.begin("backward");
+            plan.launch(
+                "gradient",
+                loss::Gradient {
+                    y,
+                    target,
+                    dy,
+                    loss,
+                },
+            );
+            let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+            let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
+            let targets: Vec<f64> = (0..len).map(|_| rng.random_range(0.0..1.0)).collect();
+            device.write(target, HostData::Double(&targets)).expect("fits");
+            let outputs: Vec<f64> = (0..len).map(|_| rng.random_range(-4.0..4.0)).collect();
+            device.write(y, HostData::Double(&outputs)).expect("fits");
+            let mut check = Check {
+                device,
+                forward,
+                backward,
+                y: losses,
+                projection: vec![1.0],
+                quantities: vec![("y".to_owned(), y, dy)],
+            };
+            check.run(&format!("{loss:?} [{len}]"));
+        }
+    }
+}
+
+#[test]
+fn a_whole_autoencoder() {
+    for (loss, code_activation) in [
+        (Loss::MeanSquaredError, Activation::Relu),
+        (Loss::BinaryCrossEntropy, Activation::Identity),
+    ] {
+        let (rows, features) = (12, 10);
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut plan = PlanBuilder::new();
+        let shape = Shape {
+            inputs: features,
+            hidden: vec![9, 7],
+            code: 3,
+            code_activation,
+            loss,
+        };
+        let model = Autoencoder::new(&mut plan, &shape);
+        let (clock, losses) = loss_buffers(&mut plan);
+        let mut input = |name| -> Matrix {
+            plan.persistent(name, Element::Real, rows * features).matrix(rows, features)
+        };
+        let (clean, noisy) = (input("clean"), input("noisy"));
+        let step = plan.begin("step");
+        train_step(&mut plan, &model, clean, noisy, clock, losses);
+
+        let quantities = gradients(&model.parameters);
+        let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
+        let initial = model.parameters.initial_values(1);
+        for (tensor, values) in model.parameters.tensors.iter().zip(initial) {
+            device.write(tensor.value, HostData::Real(&values)).expect("fits");
+        }
+        for matrix in [clean, noisy] {
+            let values: Vec<f64> =
+                (0..matrix.view.len).map(|_| rng.random_range(0.0..1.0)).collect();
+            device.write(matrix.view, HostData::Double(&values)).expect("fits");
+        }
+        let mut check = Check {
+            device,
+            forward: step,
+            backward: step,
+            y: losses,
+            projection: vec![1.0],
+            quantities,
+        };
+        check.run(&format!("autoencoder, {loss:?}"));
+    }
+}
