@@ -1,0 +1,94 @@
+//! The few-label evaluation against a plain one, written without any of its machinery.
+
+mod common;
+
+use common::digits;
+use diabolo::data::draws::{Sampling, nested_draws};
+use diabolo::device::Backend;
+use diabolo::device::cpu::Cpu;
+use diabolo::evaluate::{Features, FewLabel, K, Rows, few_label};
+
+fn cpu() -> Backend {
+    Backend::Cpu(Cpu::<f32>::pool(0).expect("threads"))
+}
+
+/// Accuracy of 1-NN, every distance computed on its own in f64.
+fn plain(train: &dyn Rows, labels: &[u8], draw: &[u32], test: &dyn Rows, truth: &[u8], cosine: bool) -> f64 {
+    let row = |rows: &dyn Rows, index: usize| -> Vec<f64> {
+        let mut row = vec![0.0; rows.width()];
+        rows.copy(index, &mut row);
+        row.into_iter().map(f64::from).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let references: Vec<_> = draw.iter().map(|&i| (i, row(train, i as usize))).collect();
+    let hits = (0..test.count()).filter(|&query| {
+        let x = row(test, query);
+        let distance = |y: &[f64]| match cosine {
+            true => 1.0 - dot(&x, y) / (dot(&x, &x) * dot(y, y)).sqrt(),
+            false => x.iter().zip(y).map(|(a, b)| (a - b) * (a - b)).sum(),
+        };
+        let nearest = references
+            .iter()
+            .map(|(i, y)| (distance(y), *i))
+            .min_by(|a, b| a.partial_cmp(b).expect("finite"));
+        labels[nearest.expect("not empty").1 as usize] == truth[query]
+    });
+    hits.count() as f64 / test.count() as f64
+}
+
+#[test]
+fn accuracies_are_those_of_a_plain_search() {
+    let data = digits();
+    // Some other representation: every 28-pixel row's mean.
+    let means = |images: &diabolo::data::Images| {
+        let pixels = images.to_f32();
+        let means = pixels.chunks(28).map(|row| row.iter().sum::<f32>() / 28.0);
+        Features {
+            width: 28,
+            values: means.collect(),
+        }
+    };
+    let (train, test) = (means(&data.train), means(&data.test));
+    let setting = FewLabel {
+        labels: vec![20, 50, 600],
+        draws: 3,
+        sampling: Sampling::Uniform,
+        seed: 9,
+    };
+    let labels = (&data.train_labels[..], &data.test_labels[..]);
+    let pairs = [(&data.train as _, &data.test as _), (&train as _, &test as _)];
+    let rows = few_label(&cpu(), pairs, labels, 10, &setting, &|_| ()).expect("runs");
+    assert_eq!(rows.len(), 3 * 2 * 2);
+
+    let draws = nested_draws(&data.train_labels, 10, &[20, 50], 3, Sampling::Uniform, 9);
+    let mut draws = draws.expect("enough labels");
+    for row in rows.iter().filter(|row| row.k == K::Fixed(1)) {
+        if row.labels == 600 {
+            draws = vec![(0..600).collect()];
+        }
+        let mean = |train: &dyn Rows, test: &dyn Rows| {
+            let accuracy = |draw: &Vec<u32>| {
+                let draw = &draw[..row.labels];
+                plain(train, labels.0, draw, test, labels.1, row.distance == "cosine")
+            };
+            draws.iter().map(accuracy).sum::<f64>() / draws.len() as f64
+        };
+        assert_eq!(row.draws, draws.len());
+        assert!((row.raw.mean - mean(&data.train, &data.test)).abs() < 1e-12, "{row:?}");
+        assert!((row.features.mean - mean(&train, &test)).abs() < 1e-12, "{row:?}");
+        assert!((row.gain.mean - (row.features.mean - row.raw.mean)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn more_labels_than_there_are_is_an_error_before_any_work() {
+    let data = digits();
+    let setting = FewLabel {
+        labels: vec![601],
+        draws: 3,
+        sampling: Sampling::Uniform,
+        seed: 9,
+    };
+    let message = setting.check(&data.train_labels, 10).expect_err("too many").to_string();
+    assert!(message.contains("601") && message.contains("600"), "{message}");
+}

@@ -1,0 +1,189 @@
+//! What training promises: the same bits for the same seed, whatever interrupts it.
+
+mod common;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{digits, small};
+use diabolo::device::Backend;
+use diabolo::device::cpu::Cpu;
+use diabolo::recipe::Recipe;
+use diabolo::train::{
+    Checkpoint, EpochRecord, Metrics, Observer, Outcome, Silent, TrainError, Trainer, Weights,
+    declare,
+};
+
+fn cpu(threads: usize) -> Backend {
+    Backend::Cpu(Cpu::<f32>::pool(threads).expect("threads"))
+}
+
+fn trainer(recipe: &Recipe, threads: usize, checkpoint: Option<Checkpoint>) -> Trainer {
+    let data = digits();
+    Trainer::new(recipe, &data.train, &data.test, &cpu(threads), checkpoint).expect("fits")
+}
+
+fn run(
+    trainer: &mut Trainer,
+    folder: &Path,
+    observer: &mut dyn Observer,
+    interrupt: &AtomicBool,
+) -> Result<Outcome, TrainError> {
+    let mut metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.progress().epoch)?;
+    let checkpoint = folder.join("checkpoint.safetensors");
+    trainer.run(&checkpoint, &mut metrics, observer, interrupt)
+}
+
+/// Weights and metrics of a whole run.
+fn whole(recipe: &Recipe, threads: usize) -> (Weights, Vec<EpochRecord>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut trainer = trainer(recipe, threads, None);
+    let never = AtomicBool::new(false);
+    let outcome = run(&mut trainer, folder.path(), &mut Silent, &never).expect("trains");
+    assert_eq!(outcome, Outcome::Finished);
+    let metrics = Metrics::read(&folder.path().join("metrics.jsonl"));
+    (trainer.weights().expect("readable"), metrics)
+}
+
+fn losses(metrics: &[EpochRecord]) -> Vec<[f64; 2]> {
+    metrics.iter().map(|record| [record.train_loss, record.test_loss]).collect()
+}
+
+#[test]
+fn training_lowers_both_losses() {
+    let (_, metrics) = whole(&small(), 0);
+    assert_eq!(metrics.len(), 3);
+    assert!(metrics[2].train_loss < 0.8 * metrics[0].train_loss, "{metrics:?}");
+    assert!(metrics[2].test_loss < 0.8 * metrics[0].test_loss, "{metrics:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
+    let (weights, metrics) = whole(&small(), 1);
+    for threads in [1, 2, 3, 5] {
+        let (again, metrics_again) = whole(&small(), threads);
+        assert_eq!(weights.sha256(), again.sha256(), "{threads} threads");
+        assert_eq!(losses(&metrics), losses(&metrics_again));
+    }
+}
+
+#[test]
+fn another_seed_gives_other_weights() {
+    let mut other = small();
+    other.train.seed += 1;
+    assert_ne!(whole(&small(), 0).0.sha256(), whole(&other, 0).0.sha256());
+}
+
+/// Raises the flag after so many epochs.
+struct StopAfter<'a>(usize, &'a AtomicBool);
+
+impl Observer for StopAfter<'_> {
+    fn epoch_started(&mut self, _: usize, _: usize, _: usize) {}
+    fn progressed(&mut self, _: usize, _: f64) {}
+    fn epoch_finished(&mut self, record: &EpochRecord) {
+        if record.epoch == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
+    let recipe = small();
+    let (weights, metrics) = whole(&recipe, 0);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let interrupt = AtomicBool::new(false);
+    let mut first = trainer(&recipe, 0, None);
+    let mut stop = StopAfter(2, &interrupt);
+    let outcome = run(&mut first, folder.path(), &mut stop, &interrupt).expect("trains");
+    assert!(matches!(outcome, Outcome::Interrupted(progress) if progress.epoch == 2));
+    drop(first);
+
+    let saved = folder.path().join("checkpoint.safetensors");
+    let (checkpoint, of) = Checkpoint::load(&saved, declare).expect("saved");
+    assert_eq!(of, recipe);
+    let mut second = trainer(&recipe, 0, Some(checkpoint));
+    let never = AtomicBool::new(false);
+    run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
+    assert_eq!(second.weights().expect("readable").sha256(), weights.sha256());
+    let resumed = Metrics::read(&folder.path().join("metrics.jsonl"));
+    assert_eq!(losses(&resumed), losses(&metrics));
+}
+
+#[test]
+fn a_run_resumed_in_the_middle_of_an_epoch_gives_the_same_bits() {
+    let recipe = small();
+    let (weights, metrics) = whole(&recipe, 0);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut first = trainer(&recipe, 0, None);
+    first.run_steps(4).expect("runs");
+    let interrupted = AtomicBool::new(true);
+    let outcome = run(&mut first, folder.path(), &mut Silent, &interrupted).expect("saves");
+    assert!(matches!(outcome, Outcome::Interrupted(progress) if progress.position == 4));
+    drop(first);
+
+    let saved = folder.path().join("checkpoint.safetensors");
+    let (checkpoint, _) = Checkpoint::load(&saved, declare).expect("saved");
+    let mut second = trainer(&recipe, 0, Some(checkpoint));
+    let never = AtomicBool::new(false);
+    run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
+    assert_eq!(second.weights().expect("readable").sha256(), weights.sha256());
+    let resumed = Metrics::read(&folder.path().join("metrics.jsonl"));
+    assert_eq!(losses(&resumed), losses(&metrics));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_the_step_and_the_first_bad_buffer() {
+    let mut recipe = small();
+    recipe.train.learning_rate = 1e38;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut trainer = trainer(&recipe, 0, None);
+    let never = AtomicBool::new(false);
+    let error = run(&mut trainer, folder.path(), &mut Silent, &never).expect_err("must diverge");
+    let TrainError::NotFinite { step, buffer, launch, .. } = &error else {
+        panic!("{error}");
+    };
+    assert!(*step >= 1 && !buffer.is_empty());
+    assert!(launch.contains('('), "{launch} names the kernel");
+    assert!(!folder.path().join("checkpoint.safetensors").exists());
+}
+
+#[test]
+fn every_held_out_image_counts_once_however_they_fall_into_batches() {
+    let mut recipe = small();
+    // Noise belongs to a place in a batch; without it a loss belongs to an image alone.
+    recipe.noise.gaussian = 0.0;
+    recipe.noise.masking = 0.0;
+    let data = diabolo::data::mnist::load().expect("bundled");
+    let loss = |first: usize, count: usize| {
+        let mut held_out = data.test.clone();
+        let diabolo::data::Pixels::Bytes(bytes) = &mut held_out.pixels else {
+            panic!("MNIST is bytes");
+        };
+        *bytes = bytes[first * 784..][..count * 784].to_vec();
+        held_out.count = count;
+        let mut trainer =
+            Trainer::new(&recipe, &digits().train, &held_out, &cpu(0), None).expect("fits");
+        trainer.held_out_loss().expect("runs")
+    };
+    let parts = (500.0 * loss(0, 500) + 77.0 * loss(500, 77)) / 577.0;
+    // Sums of 4,096 squares in f32: a relative error of some 1e-6 at most.
+    assert!((loss(0, 577) - parts).abs() < 1e-6 * parts);
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    let recipe = small();
+    let weights = trainer(&recipe, 0, None).weights().expect("readable");
+    let mut other = recipe.clone();
+    other.model.hidden = vec![41];
+    weights.save(&path, &other, 0).expect("saved");
+    let message = Weights::load(&path, declare).expect_err("another shape").to_string();
+    assert!(message.contains("encoder.0.weight") && message.contains("41"), "{message}");
+
+    std::fs::write(&path, b"not a checkpoint").expect("written");
+    let message = Weights::load(&path, declare).expect_err("no safetensors").to_string();
+    assert!(message.contains("model.safetensors"), "{message}");
+}
