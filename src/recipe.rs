@@ -15,11 +15,11 @@ use crate::kernels::loss::Loss;
 
 /// Name and text of every built-in recipe.
 pub const BUILT_IN: &[(&str, &str)] = &[
+    ("mnist-dense", include_str!("../recipes/mnist-dense.toml")),
     (
-        "mnist-dense",
-        include_str!("../recipes/mnist-dense.toml"),
+        "reference-dense",
+        include_str!("../recipes/reference-dense.toml"),
     ),
-    ("reference-dense", include_str!("../recipes/reference-dense.toml")),
 ];
 
 /// What is wrong with a recipe.
@@ -296,13 +296,21 @@ impl Recipe {
         }
         let widths = "a width from 1 to 16777216";
         let name_fits = !self.name.is_empty()
-            && self.name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+            && self
+                .name
+                .chars()
+                .all(|c| c.is_alphanumeric() || "-_.".contains(c))
             && !self.name.starts_with('.');
         if !name_fits {
             let expected = "letters, digits, `-`, `_` and `.`: it names a folder";
             return wrong("name", format!("{:?}", self.name), expected);
         }
-        if let Some(width) = self.model.hidden.iter().find(|w| !(1..=WIDEST).contains(*w)) {
+        if let Some(width) = self
+            .model
+            .hidden
+            .iter()
+            .find(|w| !(1..=WIDEST).contains(*w))
+        {
             return wrong("model.hidden", width.to_string(), widths);
         }
         if !(1..=WIDEST).contains(&self.model.code) {
@@ -318,14 +326,22 @@ impl Recipe {
         }
         let train = &self.train;
         if train.epochs == 0 || train.epochs > 1_000_000 {
-            return wrong("train.epochs", train.epochs.to_string(), "1 to 1000000 epochs");
+            return wrong(
+                "train.epochs",
+                train.epochs.to_string(),
+                "1 to 1000000 epochs",
+            );
         }
         if train.batch < 2 || train.batch > 1 << 20 {
             let expected = "2 to 1048576 images: batch norm needs two to have a variance";
             return wrong("train.batch", train.batch.to_string(), expected);
         }
         if !(train.learning_rate.is_finite() && train.learning_rate > 0.0) {
-            return wrong("train.learning_rate", train.learning_rate.to_string(), "α > 0");
+            return wrong(
+                "train.learning_rate",
+                train.learning_rate.to_string(),
+                "α > 0",
+            );
         }
         // TOML's integers are signed.
         if train.seed > i64::MAX as u64 {
@@ -342,7 +358,11 @@ impl Recipe {
             return wrong("evaluate.labels", value, "at most 8 numbers");
         }
         if evaluate.draws == 0 || evaluate.draws > 10_000 {
-            return wrong("evaluate.draws", evaluate.draws.to_string(), "1 to 10000 draws");
+            return wrong(
+                "evaluate.draws",
+                evaluate.draws.to_string(),
+                "1 to 10000 draws",
+            );
         }
         Ok(())
     }
@@ -380,14 +400,20 @@ mod tests {
     #[test]
     fn an_unknown_key_is_an_error_that_names_it() {
         let message = message("[train]", "[train]\nepoch = 3");
-        assert!(message.contains("test.toml") && message.contains("epoch"), "{message}");
+        assert!(
+            message.contains("test.toml") && message.contains("epoch"),
+            "{message}"
+        );
         assert!(message.contains("expected one of"), "{message}");
     }
 
     #[test]
     fn a_negative_width_is_an_error_that_quotes_it() {
         let message = message("hidden = [", "hidden = [-512, ");
-        assert!(message.contains("-512") && message.contains("hidden"), "{message}");
+        assert!(
+            message.contains("-512") && message.contains("hidden"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -395,7 +421,10 @@ mod tests {
         let mut recipe = Recipe::load("mnist-dense").expect("valid");
         recipe.train.epochs = 0;
         let message = recipe.check("x").expect_err("zero epochs").to_string();
-        assert!(message.contains("train.epochs = 0") && message.contains("1 to"), "{message}");
+        assert!(
+            message.contains("train.epochs = 0") && message.contains("1 to"),
+            "{message}"
+        );
         recipe.train.epochs = 1;
         recipe.model.code = 1 << 40;
         let message = recipe.check("x").expect_err("a giant code").to_string();
@@ -405,7 +434,10 @@ mod tests {
     #[test]
     fn a_missing_recipe_lists_those_there_are() {
         let message = Recipe::load("mnist-dens").expect_err("unknown").to_string();
-        assert!(message.contains("mnist-dens`") && message.contains("mnist-dense"), "{message}");
+        assert!(
+            message.contains("mnist-dens`") && message.contains("mnist-dense"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -13,7 +13,14 @@ fn cpu() -> Backend {
 }
 
 /// Accuracy of 1-NN, every distance computed on its own in f64.
-fn plain(train: &dyn Rows, labels: &[u8], draw: &[u32], test: &dyn Rows, truth: &[u8], cosine: bool) -> f64 {
+fn plain(
+    train: &dyn Rows,
+    labels: &[u8],
+    draw: &[u32],
+    test: &dyn Rows,
+    truth: &[u8],
+    cosine: bool,
+) -> f64 {
     let row = |rows: &dyn Rows, index: usize| -> Vec<f64> {
         let mut row = vec![0.0; rows.width()];
         rows.copy(index, &mut row);
@@ -56,7 +63,10 @@ fn accuracies_are_those_of_a_plain_search() {
         seed: 9,
     };
     let labels = (&data.train_labels[..], &data.test_labels[..]);
-    let pairs = [(&data.train as _, &data.test as _), (&train as _, &test as _)];
+    let pairs = [
+        (&data.train as _, &data.test as _),
+        (&train as _, &test as _),
+    ];
     let rows = few_label(&cpu(), pairs, labels, 10, &setting, &|_| ()).expect("runs");
     assert_eq!(rows.len(), 3 * 2 * 2);
 
@@ -69,13 +79,26 @@ fn accuracies_are_those_of_a_plain_search() {
         let mean = |train: &dyn Rows, test: &dyn Rows| {
             let accuracy = |draw: &Vec<u32>| {
                 let draw = &draw[..row.labels];
-                plain(train, labels.0, draw, test, labels.1, row.distance == "cosine")
+                plain(
+                    train,
+                    labels.0,
+                    draw,
+                    test,
+                    labels.1,
+                    row.distance == "cosine",
+                )
             };
             draws.iter().map(accuracy).sum::<f64>() / draws.len() as f64
         };
         assert_eq!(row.draws, draws.len());
-        assert!((row.raw.mean - mean(&data.train, &data.test)).abs() < 1e-12, "{row:?}");
-        assert!((row.features.mean - mean(&train, &test)).abs() < 1e-12, "{row:?}");
+        assert!(
+            (row.raw.mean - mean(&data.train, &data.test)).abs() < 1e-12,
+            "{row:?}"
+        );
+        assert!(
+            (row.features.mean - mean(&train, &test)).abs() < 1e-12,
+            "{row:?}"
+        );
         assert!((row.gain.mean - (row.features.mean - row.raw.mean)).abs() < 1e-12);
     }
 }
@@ -89,6 +112,12 @@ fn more_labels_than_there_are_is_an_error_before_any_work() {
         sampling: Sampling::Uniform,
         seed: 9,
     };
-    let message = setting.check(&data.train_labels, 10).expect_err("too many").to_string();
-    assert!(message.contains("601") && message.contains("600"), "{message}");
+    let message = setting
+        .check(&data.train_labels, 10)
+        .expect_err("too many")
+        .to_string();
+    assert!(
+        message.contains("601") && message.contains("600"),
+        "{message}"
+    );
 }

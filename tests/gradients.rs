@@ -64,7 +64,9 @@ impl Check {
             worst: 0.0,
         };
         for (index, (quantity, values, _)) in self.quantities.clone().iter().enumerate() {
-            let scale = analytic[index].iter().fold(0.0f64, |max, g| max.max(g.abs()));
+            let scale = analytic[index]
+                .iter()
+                .fold(0.0f64, |max, g| max.max(g.abs()));
             for (i, &gradient) in analytic[index].iter().enumerate() {
                 let value = self.device.reals(*values)[i];
                 let mut at = |value: f64| {
@@ -81,7 +83,11 @@ impl Check {
                 let numeric = near + (near - far) / 3.0;
                 // The floor is for gradients that are truly 0, such as β's where the next batch
                 // norm takes the mean away again: there only rounding is left to compare.
-                let size = gradient.abs().max(numeric.abs()).max(1e-2 * scale).max(1e-6);
+                let size = gradient
+                    .abs()
+                    .max(numeric.abs())
+                    .max(1e-2 * scale)
+                    .max(1e-6);
                 let error = (numeric - gradient).abs() / size;
                 verdict.checked += 1;
                 verdict.worst = verdict.worst.max(error);
@@ -95,7 +101,10 @@ impl Check {
             "{name:<32} {:>5} checked, {:>3} skipped, worst {:.1e}",
             verdict.checked, verdict.skipped, verdict.worst
         );
-        assert!(verdict.checked > 0 && verdict.skipped * 10 <= verdict.checked, "{name}");
+        assert!(
+            verdict.checked > 0 && verdict.skipped * 10 <= verdict.checked,
+            "{name}"
+        );
         verdict
     }
 }
@@ -114,16 +123,22 @@ fn check_layer(
     let mut plan = PlanBuilder::new();
     let mut parameters = Parameters::new(&mut plan);
     let layer = make(&mut plan, &mut parameters);
-    let x = plan.persistent("x", Element::Real, rows * cols).matrix(rows, cols);
+    let x = plan
+        .persistent("x", Element::Real, rows * cols)
+        .matrix(rows, cols);
 
     let forward = plan.begin("forward");
     let y = layer.forward(&mut plan, x, Mode::Training).y;
     plan.keep(y.view);
-    let dy = plan.persistent("dy", Element::Real, y.view.len).matrix(y.rows, y.cols);
+    let dy = plan
+        .persistent("dy", Element::Real, y.view.len)
+        .matrix(y.rows, y.cols);
 
     let backward = plan.begin("backward");
     let saved = layer.forward(&mut plan, x, Mode::Training);
-    let dx = layer.backward(&mut plan, &saved, dy, true).expect("asked for");
+    let dx = layer
+        .backward(&mut plan, &saved, dy, true)
+        .expect("asked for");
     plan.keep(dx.view);
 
     let mut quantities = vec![("x".to_owned(), x.view, dx.view)];
@@ -132,10 +147,14 @@ fn check_layer(
     let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
     for &(_, values, _) in &quantities {
         let values_there = random(&mut rng, values.len);
-        device.write(values, HostData::Double(&values_there)).expect("fits");
+        device
+            .write(values, HostData::Double(&values_there))
+            .expect("fits");
     }
     let projection = random(&mut rng, y.view.len);
-    device.write(dy.view, HostData::Double(&projection)).expect("fits");
+    device
+        .write(dy.view, HostData::Double(&projection))
+        .expect("fits");
     let mut check = Check {
         device,
         forward,
@@ -148,7 +167,10 @@ fn check_layer(
 }
 
 fn gradients(parameters: &Parameters) -> Vec<(String, View, View)> {
-    let learnt = parameters.tensors.iter().filter(|t| t.role == Role::Parameter);
+    let learnt = parameters
+        .tensors
+        .iter()
+        .filter(|t| t.role == Role::Parameter);
     learnt
         .map(|tensor| {
             let gradient = View {
@@ -254,7 +276,9 @@ fn losses() {
             let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
             let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
             let targets: Vec<f64> = (0..len).map(|_| rng.random_range(0.0..1.0)).collect();
-            device.write(target, HostData::Double(&targets)).expect("fits");
+            device
+                .write(target, HostData::Double(&targets))
+                .expect("fits");
             let outputs: Vec<f64> = (0..len).map(|_| rng.random_range(-4.0..4.0)).collect();
             device.write(y, HostData::Double(&outputs)).expect("fits");
             let mut check = Check {
@@ -289,7 +313,8 @@ fn a_whole_autoencoder() {
         let model = Autoencoder::new(&mut plan, &shape);
         let (clock, losses) = loss_buffers(&mut plan);
         let mut input = |name| -> Matrix {
-            plan.persistent(name, Element::Real, rows * features).matrix(rows, features)
+            plan.persistent(name, Element::Real, rows * features)
+                .matrix(rows, features)
         };
         let (clean, noisy) = (input("clean"), input("noisy"));
         let step = plan.begin("step");
@@ -300,12 +325,17 @@ fn a_whole_autoencoder() {
         let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
         let initial = model.parameters.initial_values(1);
         for (tensor, values) in model.parameters.tensors.iter().zip(initial) {
-            device.write(tensor.value, HostData::Real(&values)).expect("fits");
+            device
+                .write(tensor.value, HostData::Real(&values))
+                .expect("fits");
         }
         for matrix in [clean, noisy] {
-            let values: Vec<f64> =
-                (0..matrix.view.len).map(|_| rng.random_range(0.0..1.0)).collect();
-            device.write(matrix.view, HostData::Double(&values)).expect("fits");
+            let values: Vec<f64> = (0..matrix.view.len)
+                .map(|_| rng.random_range(0.0..1.0))
+                .collect();
+            device
+                .write(matrix.view, HostData::Double(&values))
+                .expect("fits");
         }
         let mut check = Check {
             device,

@@ -46,15 +46,24 @@ fn whole(recipe: &Recipe, threads: usize) -> (Weights, Vec<EpochRecord>) {
 }
 
 fn losses(metrics: &[EpochRecord]) -> Vec<[f64; 2]> {
-    metrics.iter().map(|record| [record.train_loss, record.test_loss]).collect()
+    metrics
+        .iter()
+        .map(|record| [record.train_loss, record.test_loss])
+        .collect()
 }
 
 #[test]
 fn training_lowers_both_losses() {
     let (_, metrics) = whole(&small(), 0);
     assert_eq!(metrics.len(), 3);
-    assert!(metrics[2].train_loss < 0.8 * metrics[0].train_loss, "{metrics:?}");
-    assert!(metrics[2].test_loss < 0.8 * metrics[0].test_loss, "{metrics:?}");
+    assert!(
+        metrics[2].train_loss < 0.8 * metrics[0].train_loss,
+        "{metrics:?}"
+    );
+    assert!(
+        metrics[2].test_loss < 0.8 * metrics[0].test_loss,
+        "{metrics:?}"
+    );
 }
 
 #[test]
@@ -105,7 +114,10 @@ fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
     let mut second = trainer(&recipe, 0, Some(checkpoint));
     let never = AtomicBool::new(false);
     run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
-    assert_eq!(second.weights().expect("readable").sha256(), weights.sha256());
+    assert_eq!(
+        second.weights().expect("readable").sha256(),
+        weights.sha256()
+    );
     let resumed = Metrics::read(&folder.path().join("metrics.jsonl"));
     assert_eq!(losses(&resumed), losses(&metrics));
 }
@@ -127,7 +139,10 @@ fn a_run_resumed_in_the_middle_of_an_epoch_gives_the_same_bits() {
     let mut second = trainer(&recipe, 0, Some(checkpoint));
     let never = AtomicBool::new(false);
     run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
-    assert_eq!(second.weights().expect("readable").sha256(), weights.sha256());
+    assert_eq!(
+        second.weights().expect("readable").sha256(),
+        weights.sha256()
+    );
     let resumed = Metrics::read(&folder.path().join("metrics.jsonl"));
     assert_eq!(losses(&resumed), losses(&metrics));
 }
@@ -140,7 +155,13 @@ fn a_loss_that_is_not_finite_names_the_step_and_the_first_bad_buffer() {
     let mut trainer = trainer(&recipe, 0, None);
     let never = AtomicBool::new(false);
     let error = run(&mut trainer, folder.path(), &mut Silent, &never).expect_err("must diverge");
-    let TrainError::NotFinite { step, buffer, launch, .. } = &error else {
+    let TrainError::NotFinite {
+        step,
+        buffer,
+        launch,
+        ..
+    } = &error
+    else {
         panic!("{error}");
     };
     assert!(*step >= 1 && !buffer.is_empty());
@@ -180,10 +201,17 @@ fn a_checkpoint_of_another_shape_is_refused() {
     let mut other = recipe.clone();
     other.model.hidden = vec![41];
     weights.save(&path, &other, 0).expect("saved");
-    let message = Weights::load(&path, declare).expect_err("another shape").to_string();
-    assert!(message.contains("encoder.0.weight") && message.contains("41"), "{message}");
+    let message = Weights::load(&path, declare)
+        .expect_err("another shape")
+        .to_string();
+    assert!(
+        message.contains("encoder.0.weight") && message.contains("41"),
+        "{message}"
+    );
 
     std::fs::write(&path, b"not a checkpoint").expect("written");
-    let message = Weights::load(&path, declare).expect_err("no safetensors").to_string();
+    let message = Weights::load(&path, declare)
+        .expect_err("no safetensors")
+        .to_string();
     assert!(message.contains("model.safetensors"), "{message}");
 }

@@ -37,7 +37,11 @@ pub struct Options {
 pub fn encode(options: &Options) -> Result<Done, Failure> {
     let out = &options.out;
     if out.exists() && !options.force {
-        return Err(format!("{} is there already: choose another name, or --force", out.display()).into());
+        return Err(format!(
+            "{} is there already: choose another name, or --force",
+            out.display()
+        )
+        .into());
     }
     let (weights, recipe) = RunFolder::existing(&options.run).load_model()?;
     let images = read(&options.input)?;
@@ -63,7 +67,12 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     let codes = inference.encode(&images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     npy::write_matrix(out, images.count, inference.code_width(), &codes)?;
-    println!("{} × {} features written to {}", images.count, inference.code_width(), out.display());
+    println!(
+        "{} × {} features written to {}",
+        images.count,
+        inference.code_width(),
+        out.display()
+    );
     Ok(Done::Fully)
 }
 

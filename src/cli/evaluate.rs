@@ -73,7 +73,10 @@ pub fn evaluate(options: &Options) -> Result<Done, Failure> {
         let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
         Ok(Features { width, values })
     };
-    let pair = [features(&data.train, 0)?, features(&data.test, data.train.count)?];
+    let pair = [
+        features(&data.train, 0)?,
+        features(&data.test, data.train.count)?,
+    ];
     bar.finish_and_clear();
     let rows = judge(&recipe, setting, &data, backend, pair)?;
     if options.json {

@@ -65,8 +65,9 @@ impl Observer for TrainingBar {
         let images = ((position - first) * self.batch) as f64;
         let speed = HumanCount((images / began.elapsed().as_secs_f64()) as u64);
         let (epoch, epochs) = (self.epoch, self.epochs);
-        self.bar
-            .set_message(format!("epoch {epoch}/{epochs}  loss {loss:.5}  {speed} images/s"));
+        self.bar.set_message(format!(
+            "epoch {epoch}/{epochs}  loss {loss:.5}  {speed} images/s"
+        ));
     }
 
     fn epoch_finished(&mut self, record: &EpochRecord) {

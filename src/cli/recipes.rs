@@ -33,7 +33,9 @@ pub fn recipes(options: &Options) -> Result<Done, Failure> {
         print!("{}", Recipe::load(name)?.to_toml());
         return Ok(Done::Fully);
     }
-    let recipes = BUILT_IN.iter().map(|(name, text)| Recipe::parse(name, text));
+    let recipes = BUILT_IN
+        .iter()
+        .map(|(name, text)| Recipe::parse(name, text));
     let recipes = recipes.collect::<Result<Vec<_>, _>>()?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&recipes)?);

@@ -9,7 +9,7 @@ use clap::Args;
 
 use diabolo::data::{Dataset, npy};
 use diabolo::device::Backend;
-use diabolo::evaluate::{FewLabel, Features, few_label, normalise};
+use diabolo::evaluate::{Features, FewLabel, few_label, normalise};
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
 use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights};
@@ -69,7 +69,10 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     // Before any work: a label count that cannot be drawn should not cost a training run.
     few_label_setting(&recipe).check(&data.train_labels, data.classes)?;
 
-    let path = options.out.clone().unwrap_or_else(|| RunFolder::default_path(&recipe));
+    let path = options
+        .out
+        .clone()
+        .unwrap_or_else(|| RunFolder::default_path(&recipe));
     let start = match (options.resume, options.force) {
         (true, _) => Start::Resume,
         (_, true) => Start::Force,
@@ -78,12 +81,20 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let (folder, checkpoint) = RunFolder::open(&path, &recipe, start)?;
 
     let backend = &selected.backend;
-    let Some((weights, seconds_training)) = train(options, &recipe, &data, backend, &folder, checkpoint)? else {
+    let Some((weights, seconds_training)) =
+        train(options, &recipe, &data, backend, &folder, checkpoint)?
+    else {
         return Ok(Done::Interrupted);
     };
     let began_evaluating = Instant::now();
     let [train, test] = encode(&recipe, &data, backend, &folder, &weights)?;
-    let few_label = judge(&recipe, few_label_setting(&recipe), &data, backend, [train, test])?;
+    let few_label = judge(
+        &recipe,
+        few_label_setting(&recipe),
+        &data,
+        backend,
+        [train, test],
+    )?;
 
     let last = Metrics::read(&folder.metrics()).pop();
     let last = last.ok_or("metrics.jsonl has lost its last line: run again with --force")?;
@@ -127,11 +138,16 @@ pub fn load(recipe: &Recipe) -> Result<Dataset, Failure> {
         "mnist" => diabolo::data::mnist::load()?,
         other => {
             let name = &recipe.name;
-            return Err(format!("recipe `{name}`: `data.name = {other:?}`: expected \"mnist\"").into());
+            return Err(
+                format!("recipe `{name}`: `data.name = {other:?}`: expected \"mnist\"").into(),
+            );
         }
     };
     let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
-    data.truncate(limit(recipe.data.train_images), limit(recipe.data.test_images));
+    data.truncate(
+        limit(recipe.data.train_images),
+        limit(recipe.data.test_images),
+    );
     Ok(data)
 }
 
@@ -161,11 +177,18 @@ fn train(
     let epochs = recipe.train.epochs;
     let mut observer = TrainingBar::new(epochs, trainer.steps(), recipe.train.batch, progress.step);
     let interrupt = interrupt()?;
-    let outcome = trainer.run(&folder.checkpoint(), &mut metrics, &mut observer, &interrupt);
+    let outcome = trainer.run(
+        &folder.checkpoint(),
+        &mut metrics,
+        &mut observer,
+        &interrupt,
+    );
     observer.finish();
     if let Outcome::Interrupted(progress) = outcome? {
         let out = options.out.as_ref();
-        let out = out.map(|out| format!(" --out {}", out.display())).unwrap_or_default();
+        let out = out
+            .map(|out| format!(" --out {}", out.display()))
+            .unwrap_or_default();
         eprintln!(
             "interrupted after {} epochs and {} steps; everything is saved. To go on:\n  \
              diabolo run {}{out} --resume",
@@ -209,10 +232,23 @@ fn encode(
     let train = features(&data.train, 0)?;
     let test = features(&data.test, data.train.count)?;
     bar.finish_and_clear();
-    for (features, path) in [(&train, folder.features("train")), (&test, folder.features("test"))] {
-        npy::write_matrix(&path, features.values.len() / width, width, &features.values)?;
+    for (features, path) in [
+        (&train, folder.features("train")),
+        (&test, folder.features("test")),
+    ] {
+        npy::write_matrix(
+            &path,
+            features.values.len() / width,
+            width,
+            &features.values,
+        )?;
     }
-    write_reconstructions(&folder.reconstructions(), &data.test, &data.test_labels, &mut inference)?;
+    write_reconstructions(
+        &folder.reconstructions(),
+        &data.test,
+        &data.test_labels,
+        &mut inference,
+    )?;
     Ok([train, test])
 }
 

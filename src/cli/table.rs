@@ -18,7 +18,14 @@ pub fn new<const N: usize>(header: [&str; N]) -> Table {
 pub fn few_label(rows: &[Row]) -> Table {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
     let mut table = new([
-        "labels", "draws", "k", "distance", "pixels %", "features %", "gain", "95 % interval",
+        "labels",
+        "draws",
+        "k",
+        "distance",
+        "pixels %",
+        "features %",
+        "gain",
+        "95 % interval",
     ]);
     for column in [0, 1, 4, 5, 6, 7] {
         let column = table.column_mut(column).expect("there are eight");

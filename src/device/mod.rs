@@ -11,14 +11,25 @@ pub mod cpu;
 /// Temporary.
 #[derive(Clone)]
 pub struct Choice;
-impl std::str::FromStr for Choice { type Err = String; fn from_str(_: &str) -> Result<Self, String> { Ok(Choice) } }
+impl std::str::FromStr for Choice {
+    type Err = String;
+    fn from_str(_: &str) -> Result<Self, String> {
+        Ok(Choice)
+    }
+}
 /// Temporary.
-pub struct Selected { /// b
-    pub backend: Backend, /// r
-    pub reason: String }
+pub struct Selected {
+    /// b
+    pub backend: Backend,
+    /// r
+    pub reason: String,
+}
 /// Temporary.
 pub fn select(_: &Choice, threads: usize) -> Result<Selected, DeviceError> {
-    Ok(Selected { backend: Backend::Cpu(cpu::Cpu::<f32>::pool(threads)?), reason: "CPU".into() })
+    Ok(Selected {
+        backend: Backend::Cpu(cpu::Cpu::<f32>::pool(threads)?),
+        reason: "CPU".into(),
+    })
 }
 /// Temporary.
 pub enum Backend {
@@ -27,7 +38,11 @@ pub enum Backend {
 }
 impl Backend {
     /// info
-    pub fn info(&self) -> DeviceInfo { match self { Backend::Cpu(pool) => DeviceInfo::cpu(pool.current_num_threads()) } }
+    pub fn info(&self) -> DeviceInfo {
+        match self {
+            Backend::Cpu(pool) => DeviceInfo::cpu(pool.current_num_threads()),
+        }
+    }
     /// load
     pub fn load(&self, plan: std::sync::Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
         match self {

@@ -221,11 +221,13 @@ fn measure(
     let mut choices = Vec::new();
     for (group, draws) in groups.iter().enumerate() {
         let progress = |done: f64| progress(CHOOSING * done);
-        choices.push(if draws.lists.len() == 1 && draws.sizes == [train.count()] {
-            choose_among_all(&mut search, train, train_labels, group)?
-        } else {
-            choose(backend, train, train_labels, draws, &progress)?
-        });
+        choices.push(
+            if draws.lists.len() == 1 && draws.sizes == [train.count()] {
+                choose_among_all(&mut search, train, train_labels, group)?
+            } else {
+                choose(backend, train, train_labels, draws, &progress)?
+            },
+        );
     }
 
     // hits[group][draw][size][distance][k = 1 or chosen]
@@ -237,22 +239,26 @@ fn measure(
         let block = first..test.count().min(first + BLOCK);
         let found = search.run(test, block.clone())?;
         for (group, found) in found.iter().enumerate() {
-            hits[group].par_iter_mut().enumerate().for_each(|(draw, hits)| {
-                for (size, hits) in hits.iter_mut().enumerate() {
-                    for distance in 0..2 {
-                        let chosen = choices[group][size][distance][draw];
-                        for (which, k) in [1, chosen].into_iter().enumerate() {
-                            hits[distance][which] += block
-                                .clone()
-                                .filter(|&query| {
-                                    let near = found[distance].neighbours(query - first, draw, size);
-                                    vote(near, k, train_labels) == Some(test_labels[query])
-                                })
-                                .count();
+            hits[group]
+                .par_iter_mut()
+                .enumerate()
+                .for_each(|(draw, hits)| {
+                    for (size, hits) in hits.iter_mut().enumerate() {
+                        for distance in 0..2 {
+                            let chosen = choices[group][size][distance][draw];
+                            for (which, k) in [1, chosen].into_iter().enumerate() {
+                                hits[distance][which] += block
+                                    .clone()
+                                    .filter(|&query| {
+                                        let near =
+                                            found[distance].neighbours(query - first, draw, size);
+                                        vote(near, k, train_labels) == Some(test_labels[query])
+                                    })
+                                    .count();
+                            }
                         }
                     }
-                }
-            });
+                });
         }
         progress(CHOOSING + (1.0 - CHOOSING) * block.end as f64 / test.count() as f64);
     }
@@ -267,7 +273,9 @@ fn measure(
                         [0, 1].map(|distance| {
                             [0, 1].map(|which| {
                                 let draws = hits.iter();
-                                draws.map(|hits| accuracy(hits[size][distance][which])).collect()
+                                draws
+                                    .map(|hits| accuracy(hits[size][distance][which]))
+                                    .collect()
                             })
                         })
                     })
@@ -347,7 +355,11 @@ fn choose_among_all(
 ) -> Result<Choices, FewLabelError> {
     let found = search.run(train, 0..train.count())?.remove(group);
     let queries = train.count().min(BLOCK);
-    let choice = |found| vec![leave_one_out(found, 0, queries, |index| labels[index as usize])];
+    let choice = |found| {
+        vec![leave_one_out(found, 0, queries, |index| {
+            labels[index as usize]
+        })]
+    };
     Ok(vec![[choice(&found[0]), choice(&found[1])]])
 }
 

@@ -123,8 +123,8 @@ impl Search {
         let queries = plan.persistent("queries", Element::Real, block * width);
         let queries = queries.matrix(block, width);
         let query_norms = plan.temporary("query norms", block);
-        let [euclidean, cosine] = ["euclidean", "cosine"]
-            .map(|name| plan.temporary_matrix(name, block, references));
+        let [euclidean, cosine] =
+            ["euclidean", "cosine"].map(|name| plan.temporary_matrix(name, block, references));
         let search = plan.begin("search");
         plan.launch(
             "query norms",

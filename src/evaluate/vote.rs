@@ -4,9 +4,13 @@
 /// equally common, the one whose first vote is nearest.
 pub fn majority(labels: impl Iterator<Item = u8> + Clone) -> Option<u8> {
     let mut votes = [0u32; 256];
-    labels.clone().for_each(|label| votes[usize::from(label)] += 1);
+    labels
+        .clone()
+        .for_each(|label| votes[usize::from(label)] += 1);
     let most = *votes.iter().max()?;
-    labels.into_iter().find(|&label| votes[usize::from(label)] == most)
+    labels
+        .into_iter()
+        .find(|&label| votes[usize::from(label)] == most)
 }
 
 #[cfg(test)]

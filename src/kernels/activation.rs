@@ -8,7 +8,8 @@
 //! sigmoid    f = 1 / (1 + e⁻ˣ)      f′ = y (1 − y)
 //! ```
 
-use super::{Dispatch, Kernel, linear_groups, parallel};
+use super::parallel::{self, with_activation};
+use super::{Dispatch, Kernel, linear_groups};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -89,9 +90,11 @@ impl Kernel for Forward {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([x], [y]) = memory.real.access([self.x], [self.y]);
         parallel::chunks(y, 1, |first, y| {
-            for (y, &x) in y.iter_mut().zip(&x[first..]) {
-                *y = self.activation.apply(x);
-            }
+            with_activation!(self.activation, F => {
+                for (y, &x) in y.iter_mut().zip(&x[first..]) {
+                    *y = F.apply(x);
+                }
+            });
         });
     }
 
@@ -132,9 +135,11 @@ impl Kernel for Backward {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, dy], [dx]) = memory.real.access([self.y, self.dy], [self.dx]);
         parallel::chunks(dx, 1, |first, dx| {
-            for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
-                *dx = dy * self.activation.slope(y);
-            }
+            with_activation!(self.activation, F => {
+                for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
+                    *dx = dy * F.slope(y);
+                }
+            });
         });
     }
 

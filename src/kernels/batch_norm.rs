@@ -26,6 +26,7 @@
 use rayon::prelude::*;
 
 use super::column_sum::{blocks, partial_groups};
+use super::parallel::with_activation;
 use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
@@ -292,21 +293,23 @@ impl Kernel for Apply {
             ],
             [self.y.view],
         );
+        let apply = |x: &[T], y: &mut [T]| {
+            let channels = mean.iter().zip(inv_std).zip(gamma).zip(beta);
+            with_activation!(self.activation, F => {
+                for ((y, &x), (((&mean, &inv_std), &gamma), &beta)) in
+                    y.iter_mut().zip(x).zip(channels)
+                {
+                    *y = F.apply(gamma * ((x - mean) * inv_std) + beta);
+                }
+            });
+        };
         parallel::chunks(y, c, |first, y| {
-            parallel::simd(
-                #[inline(always)]
-                || {
-                    for (x, y) in x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-                        let channels = x.iter().zip(mean).zip(inv_std).zip(gamma).zip(beta);
-                        for (y, ((((&x, &mean), &inv_std), &gamma), &beta)) in
-                            y.iter_mut().zip(channels)
-                        {
-                            let normalised = (x - mean) * inv_std;
-                            *y = self.activation.apply(gamma * normalised + beta);
-                        }
-                    }
-                },
-            );
+            for (x, y) in x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+                parallel::simd(
+                    #[inline(always)]
+                    || apply(x, y),
+                );
+            }
         });
     }
 
@@ -379,29 +382,32 @@ impl Kernel for BackwardPartial {
             let first = block * ROWS_PER_BLOCK * c;
             let end = (first + ROWS_PER_BLOCK * c).min(dy.len());
             let (sum_g, sum_gx) = partial.split_at_mut(c);
-            parallel::simd(
-                #[inline(always)]
-                || {
-                    sum_g.fill(T::zero());
-                    sum_gx.fill(T::zero());
-                    let rows = x[first..end].chunks_exact(c);
-                    let gradients = y[first..end]
-                        .chunks_exact(c)
-                        .zip(dy[first..end].chunks_exact(c));
-                    for (x, (y, dy)) in rows.zip(gradients) {
-                        for i in 0..c {
-                            let g = dy[i] * activation.slope(y[i]);
-                            sum_g[i] += g;
-                            sum_gx[i] += g * ((x[i] - mean[i]) * inv_std[i]);
-                        }
+            sum_g.fill(T::zero());
+            sum_gx.fill(T::zero());
+            let rows = x[first..end]
+                .chunks_exact(c)
+                .zip(y[first..end].chunks_exact(c));
+            for ((x, y), dy) in rows.zip(dy[first..end].chunks_exact(c)) {
+                let values = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
+                let sums = sum_g.iter_mut().zip(sum_gx.iter_mut());
+                with_activation!(activation, F => {
+                    for ((sum_g, sum_gx), ((((&x, &y), &dy), &mean), &inv_std)) in sums.zip(values) {
+                        let g = dy * F.slope(y);
+                        *sum_g += g;
+                        *sum_gx += g * ((x - mean) * inv_std);
                     }
-                },
-            );
+                });
+            }
         };
         partial
             .par_chunks_mut(2 * c)
             .enumerate()
-            .for_each(|(index, partial)| block(index, partial));
+            .for_each(|(index, partial)| {
+                parallel::simd(
+                    #[inline(always)]
+                    || block(index, partial),
+                );
+            });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -522,22 +528,28 @@ impl Kernel for BackwardApply {
             ],
             [self.dx.view],
         );
+        let apply = |x: &[T], y: &[T], dy: &[T], dx: &mut [T]| {
+            let rows = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
+            let channels = gamma.iter().zip(d_gamma).zip(d_beta);
+            with_activation!(activation, F => {
+                for ((dx, ((((&x, &y), &dy), &mean), &inv_std)), ((&gamma, &d_gamma), &d_beta)) in
+                    dx.iter_mut().zip(rows).zip(channels)
+                {
+                    let g = dy * F.slope(y);
+                    let normalised = (x - mean) * inv_std;
+                    *dx = gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
+                }
+            });
+        };
         parallel::chunks(dx, c, |first, dx| {
-            parallel::simd(
-                #[inline(always)]
-                || {
-                    let rows = x[first..].chunks_exact(c).zip(y[first..].chunks_exact(c));
-                    let rows = rows.zip(dy[first..].chunks_exact(c));
-                    for (dx, ((x, y), dy)) in dx.chunks_exact_mut(c).zip(rows) {
-                        for i in 0..c {
-                            let g = dy[i] * activation.slope(y[i]);
-                            let normalised = (x[i] - mean[i]) * inv_std[i];
-                            let centred = g - (d_beta[i] + normalised * d_gamma[i]) * per_row;
-                            dx[i] = gamma[i] * inv_std[i] * centred;
-                        }
-                    }
-                },
-            );
+            let rows = x[first..].chunks_exact(c).zip(y[first..].chunks_exact(c));
+            let rows = rows.zip(dy[first..].chunks_exact(c));
+            for (dx, ((x, y), dy)) in dx.chunks_exact_mut(c).zip(rows) {
+                parallel::simd(
+                    #[inline(always)]
+                    || apply(x, y, dy, dx),
+                );
+            }
         });
     }
 

@@ -11,7 +11,8 @@
 
 use rayon::prelude::*;
 
-use super::{Activation, Dispatch, Kernel, linear_groups, parallel};
+use super::parallel::{self, with_constant};
+use super::{Activation, Dispatch, Kernel, linear_groups};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -198,10 +199,18 @@ impl Kernel for Gradient {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, target], [dy]) = memory.real.access([self.y, self.target], [self.dy]);
         let elements = T::of(dy.len() as f64);
+        let gradient = |y: &[T], target: &[T], dy: &mut [T]| {
+            with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
+                for ((dy, &y), &target) in dy.iter_mut().zip(y).zip(target) {
+                    *dy = L.slope(y, target) / elements;
+                }
+            });
+        };
         parallel::chunks(dy, 1, |first, dy| {
-            for ((dy, &y), &target) in dy.iter_mut().zip(&y[first..]).zip(&target[first..]) {
-                *dy = self.loss.slope(y, target) / elements;
-            }
+            parallel::simd(
+                #[inline(always)]
+                || gradient(&y[first..], &target[first..], dy),
+            );
         });
     }
 

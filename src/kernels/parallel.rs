@@ -33,3 +33,26 @@ pub(super) fn chunks<T: Send>(
 pub(super) fn simd<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(body)
 }
+
+/// Evaluates `body` with `NAME` a constant equal to `value`, one of the listed variants: the choice
+/// is made once, outside the loops, which then compile to straight vector code.
+macro_rules! with_constant {
+    ($value:expr, $type:ident::{$($variant:ident),+}, $name:ident => $body:expr) => {
+        match $value {
+            $($type::$variant => {
+                const $name: $type = $type::$variant;
+                $body
+            })+
+        }
+    };
+}
+pub(super) use with_constant;
+
+/// [`with_constant`] over every activation.
+macro_rules! with_activation {
+    ($value:expr, $name:ident => $body:expr) => {
+        crate::kernels::parallel::with_constant!(
+            $value, Activation::{Identity, Relu, Sigmoid}, $name => $body)
+    };
+}
+pub(super) use with_activation;

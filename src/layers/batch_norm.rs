@@ -38,7 +38,8 @@ impl BatchNorm {
         let mut running = |what: &str, value: f64| {
             parameters.running(plan, format!("{name}.{what}"), channels, value)
         };
-        let (running_mean, running_var) = (running("running_mean", 0.0), running("running_var", 1.0));
+        let (running_mean, running_var) =
+            (running("running_mean", 0.0), running("running_var", 1.0));
         BatchNorm {
             name: name.to_owned(),
             channels,

@@ -110,13 +110,21 @@ impl Block {
         modules: &mut usize,
     ) {
         let Block(prefix, widths, activation) = self;
-        let gain = if activation == Activation::Relu { 2.0 } else { 1.0 };
+        let gain = if activation == Activation::Relu {
+            2.0
+        } else {
+            1.0
+        };
         let name = format!("{prefix}.{modules}");
         let dense = Dense::new(plan, parameters, &name, widths, gain);
         stack.layers.push(Box::new(dense));
         let name = format!("{prefix}.{}", *modules + 1);
         let norm = BatchNorm::new(plan, parameters, &name, widths[1], activation);
         stack.layers.push(Box::new(norm));
-        *modules += if activation == Activation::Identity { 2 } else { 3 };
+        *modules += if activation == Activation::Identity {
+            2
+        } else {
+            3
+        };
     }
 }

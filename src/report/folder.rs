@@ -21,9 +21,7 @@ pub enum FolderError {
     #[error("{0} is not empty and holds no run: choose another folder with --out")]
     NotARun(PathBuf),
     /// Nothing to resume.
-    #[error(
-        "{0} has no checkpoint to resume from: start again with --force, or without --resume"
-    )]
+    #[error("{0} has no checkpoint to resume from: start again with --force, or without --resume")]
     NothingToResume(PathBuf),
     /// The run there is of another recipe.
     #[error("{path} holds a run of another recipe; it differs in: {differences}")]

@@ -71,7 +71,11 @@ struct Grid {
 /// Rows of images of `height`×`width` values in [0, 1], enlarged, on white.
 fn grid(rows: &[&[f32]], height: usize, width: usize) -> Grid {
     let features = height * width;
-    let columns = rows.iter().map(|row| row.len() / features).max().unwrap_or(0);
+    let columns = rows
+        .iter()
+        .map(|row| row.len() / features)
+        .max()
+        .unwrap_or(0);
     let (cell_width, cell_height) = (width * SCALE + GAP, height * SCALE + GAP);
     let mut grid = Grid {
         width: columns * cell_width + GAP,

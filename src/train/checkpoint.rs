@@ -131,7 +131,10 @@ impl Weights {
 
     /// Values of an image, by the shape of the encoder's first weight.
     pub fn features(&self) -> Option<usize> {
-        let first = self.0.iter().find(|stored| stored.name == "encoder.0.weight")?;
+        let first = self
+            .0
+            .iter()
+            .find(|stored| stored.name == "encoder.0.weight")?;
         first.shape.get(1).copied()
     }
 
@@ -278,7 +281,11 @@ impl Checkpoint {
             values: self.losses.clone(),
         };
         let mut entries: Vec<(String, &Stored)> = vec![("train.losses".to_owned(), &losses)];
-        let groups = [("", &self.weights.0), ("adam.m.", &self.mean), ("adam.v.", &self.variance)];
+        let groups = [
+            ("", &self.weights.0),
+            ("adam.m.", &self.mean),
+            ("adam.v.", &self.variance),
+        ];
         for (prefix, group) in groups {
             let named = |stored: &'_ Stored| format!("{prefix}{}", stored.name);
             entries.extend(group.iter().map(|stored| (named(stored), stored)));
@@ -309,7 +316,9 @@ impl Checkpoint {
             weights,
             mean: moments("adam.m.")?,
             variance: moments("adam.v.")?,
-            losses: file.tensor("train.", "losses", &[progress.position])?.values,
+            losses: file
+                .tensor("train.", "losses", &[progress.position])?
+                .values,
             progress,
         };
         Ok((checkpoint, recipe))
@@ -320,7 +329,12 @@ impl Weights {
     /// Saves the model alone, with its recipe: what PyTorch's `load_state_dict` takes.
     pub fn save(&self, path: &Path, recipe: &Recipe, step: u64) -> Result<(), FileError> {
         let entries: Vec<_> = self.0.iter().map(|s| (s.name.clone(), s)).collect();
-        save(path, &entries, step, &[("diabolo.recipe", recipe.to_toml())])
+        save(
+            path,
+            &entries,
+            step,
+            &[("diabolo.recipe", recipe.to_toml())],
+        )
     }
 
     /// Loads a model and its recipe; see [`Checkpoint::load`].
@@ -344,7 +358,12 @@ fn save(
     };
     let mut views: Vec<(String, TensorView)> = entries
         .iter()
-        .map(|(name, s)| (name.clone(), view(&s.shape, bytemuck::cast_slice(&s.values))))
+        .map(|(name, s)| {
+            (
+                name.clone(),
+                view(&s.shape, bytemuck::cast_slice(&s.values)),
+            )
+        })
         .collect();
     // PyTorch's batch norm counts its batches, and misses the counter where it is not there.
     let count = (step as i64).to_le_bytes();

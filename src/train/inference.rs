@@ -134,7 +134,8 @@ impl Inference {
     pub fn restore(&mut self, images: &[u8]) -> Result<Restored, DeviceError> {
         let mut pictures = vec![0; self.pictures.len];
         pictures[..images.len()].copy_from_slice(images);
-        self.device.write(self.pictures, HostData::Byte(&pictures))?;
+        self.device
+            .write(self.pictures, HostData::Byte(&pictures))?;
         self.device.run(self.restore, 1)?;
         let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
             let mut values = self.device.read_real(matrix.view)?;

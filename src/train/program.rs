@@ -100,8 +100,11 @@ impl Program {
         let model = Autoencoder::new(&mut plan, &model_shape(recipe, data.features));
         let batch = recipe.train.batch;
         let steps = data.train / batch;
-        let [images, held_out] = [("train.images", data.train), ("held_out.images", data.held_out)]
-            .map(|(name, count)| plan.persistent(name, Element::Byte, count * data.features));
+        let [images, held_out] = [
+            ("train.images", data.train),
+            ("held_out.images", data.held_out),
+        ]
+        .map(|(name, count)| plan.persistent(name, Element::Byte, count * data.features));
         let order = plan.persistent("train.order", Element::Index, steps * batch);
         let clock = plan.persistent("clock", Element::Index, 2);
         let schedule = plan.persistent("adam.schedule", Element::Real, 2 * steps);
@@ -133,7 +136,10 @@ impl Program {
         let mut evaluation = Vec::new();
         let full = data.held_out / EVALUATION_BATCH;
         let rest = data.held_out % EVALUATION_BATCH;
-        let passes = [("evaluate", full, EVALUATION_BATCH, 0), ("evaluate rest", 1, rest, full)];
+        let passes = [
+            ("evaluate", full, EVALUATION_BATCH, 0),
+            ("evaluate rest", 1, rest, full),
+        ];
         for (name, times, rows, batches_before) in passes {
             if times * rows == 0 {
                 continue;

@@ -317,7 +317,11 @@ impl Trainer {
             }
         }
         let launch = "no launch when the step was run again: the device is not deterministic";
-        Ok(error("train.losses".to_owned(), launch.to_owned(), self.progress))
+        Ok(error(
+            "train.losses".to_owned(),
+            launch.to_owned(),
+            self.progress,
+        ))
     }
 
     /// Saves where training stands and remembers it as good.
