@@ -1,1 +1,45 @@
-// to come
+// Batch norm forward, last pass. See src/kernels/batch_norm.rs.
+//
+//   y = f(γ (x − mean) · inv_std + β)       x, y [N, C]
+//
+// One thread per element.
+
+struct Dims {
+    rows: u32,
+    cols: u32,
+}
+
+const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> mean: array<f32>;
+@group(0) @binding(3) var<storage, read> inv_std: array<f32>;
+@group(0) @binding(4) var<storage, read> gamma: array<f32>;
+@group(0) @binding(5) var<storage, read> beta: array<f32>;
+@group(0) @binding(6) var<storage, read_write> y: array<f32>;
+
+fn activate(x: f32) -> f32 {
+    if ACTIVATION == 1u {
+        return select(x, 0.0, x < 0.0);
+    }
+    if ACTIVATION == 2u {
+        let e = exp(-abs(x));
+        return select(e, 1.0, x >= 0.0) / (1.0 + e);
+    }
+    return x;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    if i >= dims.rows * dims.cols {
+        return;
+    }
+    let col = i % dims.cols;
+    y[i] = activate(gamma[col] * ((x[i] - mean[col]) * inv_std[col]) + beta[col]);
+}

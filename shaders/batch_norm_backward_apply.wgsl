@@ -1,1 +1,50 @@
-// to come
+// Batch norm backward, last pass. See src/kernels/batch_norm.rs.
+//
+//   dx = γ inv_std (g − (dβ + x̂ dγ) / N)      g = dy · f′(y),  x̂ = (x − mean) · inv_std
+//
+// One thread per element.
+
+struct Dims {
+    rows: u32,
+    cols: u32,
+}
+
+const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> y: array<f32>;
+@group(0) @binding(3) var<storage, read> mean: array<f32>;
+@group(0) @binding(4) var<storage, read> inv_std: array<f32>;
+@group(0) @binding(5) var<storage, read> dy: array<f32>;
+@group(0) @binding(6) var<storage, read> gamma: array<f32>;
+@group(0) @binding(7) var<storage, read> d_gamma: array<f32>;
+@group(0) @binding(8) var<storage, read> d_beta: array<f32>;
+@group(0) @binding(9) var<storage, read_write> dx: array<f32>;
+
+fn slope(y: f32) -> f32 {
+    if ACTIVATION == 1u {
+        return select(0.0, 1.0, y > 0.0);
+    }
+    if ACTIVATION == 2u {
+        return y * (1.0 - y);
+    }
+    return 1.0;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    if i >= dims.rows * dims.cols {
+        return;
+    }
+    let col = i % dims.cols;
+    let g = dy[i] * slope(y[i]);
+    let normalised = (x[i] - mean[col]) * inv_std[col];
+    let per_row = 1.0 / f32(dims.rows);
+    dx[i] = gamma[col] * inv_std[col] * (g - (d_beta[col] + normalised * d_gamma[col]) * per_row);
+}

@@ -1,1 +1,35 @@
-// to come
+// Batch norm backward, second pass. See src/kernels/batch_norm.rs.
+//
+//   dβ[c] = Σ_b partial[b, 0, c],  dγ[c] = Σ_b partial[b, 1, c]
+//
+// One thread per column.
+
+struct Dims {
+    blocks: u32,
+    cols: u32,
+}
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> sums: array<f32>;
+@group(0) @binding(2) var<storage, read_write> d_gamma: array<f32>;
+@group(0) @binding(3) var<storage, read_write> d_beta: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let col = (group.y * groups.x + group.x) * 64u + local;
+    if col >= dims.cols {
+        return;
+    }
+    var sum_g = 0.0;
+    var sum_gx = 0.0;
+    for (var block = 0u; block < dims.blocks; block++) {
+        sum_g += sums[2u * block * dims.cols + col];
+        sum_gx += sums[(2u * block + 1u) * dims.cols + col];
+    }
+    d_beta[col] = sum_g;
+    d_gamma[col] = sum_gx;
+}

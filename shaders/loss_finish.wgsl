@@ -1,1 +1,24 @@
-// to come
+// Loss, second pass. See src/kernels/loss.rs.
+//
+//   losses[position] = Σ_b partial[b] / E
+//
+// One thread: there are as many blocks as 4,096 goes into a batch.
+
+struct Dims {
+    blocks: u32,
+    elements: u32,
+}
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> partial_sums: array<f32>;
+@group(0) @binding(2) var<storage, read> clock: array<u32>;
+@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+
+@compute @workgroup_size(1)
+fn main() {
+    var sum = 0.0;
+    for (var block = 0u; block < dims.blocks; block++) {
+        sum += partial_sums[block];
+    }
+    losses[clock[0]] = sum / f32(dims.elements);
+}

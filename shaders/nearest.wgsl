@@ -1,1 +1,69 @@
-// to come
+// The nearest references of every draw and size. See src/kernels/nearest.rs.
+//
+//   neighbours[q, d, s, 0..K] = the K nearest to q among the first sizes[s] candidates of draw d,
+//                               by (distance, index)
+//
+// One thread per query and draw; its list lives in private memory.
+
+struct Dims {
+    queries: u32,
+    references: u32,
+    draws: u32,
+    candidates: u32, // per draw
+    sizes: u32,
+    size: array<vec4<u32>, 2>,
+}
+
+const K: u32 = 16u;
+const NONE: u32 = 0xffffffffu;
+const FARTHEST: f32 = 3.4028235e38;
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> distances: array<f32>;
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;
+@group(0) @binding(3) var<storage, read_write> neighbours: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    if i >= dims.queries * dims.draws {
+        return;
+    }
+    let query = i / dims.draws;
+    let draw = i % dims.draws;
+    var list: array<f32, K>;
+    var indices: array<u32, K>;
+    for (var j = 0u; j < K; j++) {
+        list[j] = FARTHEST;
+        indices[j] = NONE;
+    }
+    var done = 0u;
+    for (var s = 0u; s < dims.sizes; s++) {
+        let size = dims.size[s / 4u][s % 4u];
+        for (; done < size; done++) {
+            let candidate = candidates[draw * dims.candidates + done];
+            let distance = distances[query * dims.references + candidate];
+            // Insertion from the far end; a NaN is nearer than nothing.
+            var place = K;
+            while place > 0u && (distance < list[place - 1u]
+                || (distance == list[place - 1u] && candidate < indices[place - 1u])) {
+                if place < K {
+                    list[place] = list[place - 1u];
+                    indices[place] = indices[place - 1u];
+                }
+                place--;
+            }
+            if place < K {
+                list[place] = distance;
+                indices[place] = candidate;
+            }
+        }
+        for (var j = 0u; j < K; j++) {
+            neighbours[(i * dims.sizes + s) * K + j] = indices[j];
+        }
+    }
+}

@@ -5,52 +5,12 @@
 //! its routines.
 
 pub mod cpu;
-// pub mod gpu;
-// mod select;
+pub mod gpu;
+mod select;
 
-/// Temporary.
-#[derive(Clone)]
-pub struct Choice;
-impl std::str::FromStr for Choice {
-    type Err = String;
-    fn from_str(_: &str) -> Result<Self, String> {
-        Ok(Choice)
-    }
-}
-/// Temporary.
-pub struct Selected {
-    /// b
-    pub backend: Backend,
-    /// r
-    pub reason: String,
-}
-/// Temporary.
-pub fn select(_: &Choice, threads: usize) -> Result<Selected, DeviceError> {
-    Ok(Selected {
-        backend: Backend::Cpu(cpu::Cpu::<f32>::pool(threads)?),
-        reason: "CPU".into(),
-    })
-}
-/// Temporary.
-pub enum Backend {
-    /// CPU
-    Cpu(std::sync::Arc<rayon::ThreadPool>),
-}
-impl Backend {
-    /// info
-    pub fn info(&self) -> DeviceInfo {
-        match self {
-            Backend::Cpu(pool) => DeviceInfo::cpu(pool.current_num_threads()),
-        }
-    }
-    /// load
-    pub fn load(&self, plan: std::sync::Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
-        match self {
-            Backend::Cpu(pool) => Ok(Box::new(cpu::Cpu::<f32>::new(plan, pool.clone()))),
-        }
-    }
-}
-// pub use select::{Backend, Choice, Listing, list, select};
+pub use select::{
+    AdapterListing, Backend, Choice, CpuListing, Listing, Selected, any_gpu, list, select,
+};
 
 use thiserror::Error;
 
@@ -100,6 +60,15 @@ impl DeviceInfo {
             kind: "cpu",
             adapter: None,
             threads,
+        }
+    }
+
+    /// An adapter of this name.
+    pub fn gpu(adapter: &str) -> Self {
+        DeviceInfo {
+            kind: "gpu",
+            adapter: Some(adapter.to_owned()),
+            threads: 0,
         }
     }
 }

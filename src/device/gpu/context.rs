@@ -1,0 +1,88 @@
+//! An open adapter.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::device::DeviceError;
+
+use super::pipelines::Pipeline;
+
+/// How shaders are built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Let the driver check every index: slower, for tests.
+    pub checked: bool,
+}
+
+/// An adapter's device and queue, and the pipelines compiled so far.
+pub struct GpuContext {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) limits: wgpu::Limits,
+    pub(super) options: GpuOptions,
+    pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    /// The driver's first complaint that no call returned.
+    complaint: Arc<Mutex<Option<String>>>,
+    name: String,
+}
+
+impl GpuContext {
+    /// Opens an adapter with its own limits, not WebGPU's defaults.
+    pub fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Arc<Self>, DeviceError> {
+        let name = adapter.get_info().name;
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("diabolo"),
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) =
+            pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
+                DeviceError::Gpu {
+                    adapter: name.clone(),
+                    reason: error.to_string(),
+                }
+            })?;
+        let complaint = Arc::new(Mutex::new(None));
+        let first = complaint.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let mut first = first.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            first.get_or_insert_with(|| error.to_string());
+        }));
+        Ok(Arc::new(GpuContext {
+            device,
+            queue,
+            limits,
+            options,
+            pipelines: Mutex::default(),
+            complaint,
+            name,
+        }))
+    }
+
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An error in this adapter's name.
+    pub(super) fn error(&self, reason: impl ToString) -> DeviceError {
+        DeviceError::Gpu {
+            adapter: self.name.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Errors if the driver has complained since the last look.
+    pub(super) fn check(&self) -> Result<(), DeviceError> {
+        let mut complaint = self
+            .complaint
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        match complaint.take() {
+            Some(reason) => Err(self.error(reason)),
+            None => Ok(()),
+        }
+    }
+}

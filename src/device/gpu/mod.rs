@@ -1,0 +1,13 @@
+//! The GPU device: a plan's launches as compute dispatches, recorded many to a submission.
+//!
+//! [`GpuContext`] is an open adapter with its compiled pipelines; [`Gpu`] is a plan loaded onto
+//! it: one buffer per memory slot, one bind group per launch, all made before the first step.
+//! Running records dispatches and returns; reading waits.
+
+mod context;
+mod pipelines;
+mod program;
+
+pub use context::{GpuContext, GpuOptions};
+pub use pipelines::specialise;
+pub use program::{Counters, Gpu};

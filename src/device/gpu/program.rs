@@ -1,0 +1,363 @@
+//! A plan loaded onto a GPU.
+
+use std::sync::Arc;
+
+use crate::device::{Device, DeviceError, DeviceInfo, HostData};
+use crate::plan::{Launch, Operand, Plan, RoutineId, View};
+
+use super::GpuContext;
+use super::pipelines::Pipeline;
+
+/// Dispatches recorded into one submission, at most: drivers give up on submissions that run for
+/// seconds, and the host should not run far ahead of an interrupt.
+const DISPATCHES_PER_SUBMIT: usize = 2048;
+
+/// WebGPU's limit on work-groups in one dimension.
+const MAX_GROUPS: u32 = 65_535;
+
+/// What a device was asked to do since it was loaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Submissions of recorded work.
+    pub submits: u64,
+    /// Kernel launches.
+    pub dispatches: u64,
+    /// Buffers created, all of them before the first step but for one to read back through.
+    pub buffers: u64,
+}
+
+/// A launch, ready to be recorded.
+struct Prepared {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    groups: [u32; 3],
+}
+
+/// A plan loaded onto a GPU.
+pub struct Gpu {
+    context: Arc<GpuContext>,
+    plan: Arc<Plan>,
+    /// One per memory slot; none where a slot holds nothing.
+    slots: Vec<Option<wgpu::Buffer>>,
+    routines: Vec<Vec<Prepared>>,
+    staging: Option<wgpu::Buffer>,
+    info: DeviceInfo,
+    counters: Counters,
+}
+
+/// Bytes of a slot or a view on the device: bytes come four to a word.
+fn padded(bytes: u64) -> u64 {
+    bytes.next_multiple_of(4)
+}
+
+impl Gpu {
+    /// Allocates a plan's memory, zeroed, compiles its kernels and binds their operands.
+    pub fn new(context: Arc<GpuContext>, plan: Arc<Plan>) -> Result<Gpu, DeviceError> {
+        let mut gpu = Gpu {
+            info: DeviceInfo::gpu(context.name()),
+            slots: Vec::new(),
+            routines: Vec::new(),
+            staging: None,
+            counters: Counters::default(),
+            context,
+            plan: plan.clone(),
+        };
+        gpu.check_sizes()?;
+        let out_of_memory = gpu
+            .context
+            .device
+            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        for slot in &plan.memory.slots {
+            let bytes = padded(slot.len as u64 * slot.element.bytes());
+            let usage = wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST;
+            let buffer = (bytes > 0).then(|| gpu.create_buffer("slot", bytes, usage));
+            gpu.slots.push(buffer);
+        }
+        if let Some(error) = pollster::block_on(out_of_memory.pop()) {
+            return Err(gpu.context.error(error));
+        }
+        gpu.routines = gpu.prepare()?;
+        gpu.context.check()?;
+        Ok(gpu)
+    }
+
+    /// What was asked of the device so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn create_buffer(
+        &mut self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
+        self.counters.buffers += 1;
+        self.context.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Errors if a buffer is larger than the adapter holds or binds.
+    fn check_sizes(&self) -> Result<(), DeviceError> {
+        let limits = &self.context.limits;
+        let limits = [
+            (limits.max_buffer_size, "buffer"),
+            (limits.max_storage_buffer_binding_size, "storage binding"),
+        ];
+        for buffer in &self.plan.buffers {
+            let bytes = padded(buffer.len as u64 * buffer.element.bytes());
+            for (limit, what) in limits {
+                if bytes > limit {
+                    return Err(DeviceError::TooLarge {
+                        buffer: buffer.name.clone(),
+                        bytes,
+                        adapter: self.context.name().to_owned(),
+                        limit,
+                        what,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Byte range of a view in its slot's buffer.
+    fn range(&self, view: View) -> (u64, u64) {
+        let bytes = self.plan.buffer(view).element.bytes();
+        (view.offset as u64 * bytes, padded(view.len as u64 * bytes))
+    }
+
+    /// The buffer under a view; views of no elements have none.
+    fn slot(&self, view: View) -> Option<&wgpu::Buffer> {
+        self.slots[self.plan.memory.slot_of[view.buffer.0]].as_ref()
+    }
+
+    /// Pipelines, uniforms and bind groups of every launch.
+    fn prepare(&mut self) -> Result<Vec<Vec<Prepared>>, DeviceError> {
+        let plan = self.plan.clone();
+        // All launches' dimensions lie in one uniform buffer, each where it can be bound.
+        let align = self.context.limits.min_uniform_buffer_offset_alignment as usize;
+        let mut words: Vec<u32> = Vec::new();
+        let mut offsets = Vec::new();
+        for launch in plan.routines.iter().flat_map(|routine| &routine.launches) {
+            offsets.push(4 * words.len() as u64);
+            words.extend(launch.kernel.gpu().dims);
+            words.resize(words.len().next_multiple_of(align / 4), 0);
+        }
+        let size = (4 * words.len()).max(align) as u64;
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let dims = self.create_buffer("dims", size, usage);
+        let bytes = bytemuck::cast_slice(&words);
+        self.context.queue.write_buffer(&dims, 0, bytes);
+
+        let mut offsets = offsets.into_iter();
+        plan.routines
+            .iter()
+            .map(|routine| {
+                let launches = routine.launches.iter().zip(offsets.by_ref());
+                launches
+                    .map(|(launch, offset)| self.prepare_launch(launch, &dims, offset))
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn prepare_launch(
+        &self,
+        launch: &Launch,
+        dims: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<Prepared, DeviceError> {
+        let context = &self.context;
+        let dispatch = launch.kernel.gpu();
+        let operands = launch.kernel.operands();
+        if dispatch.groups.iter().any(|&groups| groups > MAX_GROUPS) {
+            return Err(context.error(format!(
+                "{} ({}) would need {:?} work-groups, and {MAX_GROUPS} are allowed in a dimension",
+                launch.label,
+                launch.kernel.name(),
+                dispatch.groups
+            )));
+        }
+        let pipeline = context.pipeline(&launch.kernel, &dispatch, &operands);
+        let mut entries = Vec::new();
+        if !dispatch.dims.is_empty() {
+            let bytes = (4 * dispatch.dims.len() as u64).next_multiple_of(16);
+            entries.push(entry(0, dims, offset, bytes));
+        }
+        for (index, operand) in operands.iter().enumerate() {
+            let buffer = self.bound(launch, operand)?;
+            let (offset, bytes) = self.range(operand.view);
+            entries.push(entry(index + 1, buffer, offset, bytes));
+        }
+        let bindings = context
+            .device
+            .create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(&launch.label),
+                layout: &pipeline.layout,
+                entries: &entries,
+            });
+        Ok(Prepared {
+            pipeline,
+            bindings,
+            groups: dispatch.groups,
+        })
+    }
+
+    fn bound(&self, launch: &Launch, operand: &Operand) -> Result<&wgpu::Buffer, DeviceError> {
+        self.slot(operand.view).ok_or_else(|| {
+            let (label, name) = (&launch.label, operand.name);
+            self.context.error(format!("{label}: operand `{name}` is empty"))
+        })
+    }
+
+    /// Records launches, as often as told, and submits them.
+    fn submit<'a>(&self, launches: impl Iterator<Item = &'a Prepared>) {
+        let device = &self.context.device;
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for launch in launches {
+            let [x, y, z] = launch.groups;
+            pass.set_pipeline(&launch.pipeline.compute);
+            pass.set_bind_group(0, &launch.bindings, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        self.context.queue.submit([encoder.finish()]);
+    }
+
+    /// Copies a view's bytes to the host once everything before is done.
+    fn read_bytes(&mut self, view: View) -> Result<Vec<u8>, DeviceError> {
+        let (offset, bytes) = self.range(view);
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let fits = |staging: &wgpu::Buffer| staging.size() >= bytes;
+        let staging = match self.staging.take().filter(fits) {
+            Some(staging) => staging,
+            None => {
+                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+                self.create_buffer("staging", bytes, usage)
+            }
+        };
+        let context = &self.context;
+        let source = self.slot(view).expect("a view with bytes has a slot");
+        let mut encoder = context
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(source, offset, &staging, 0, bytes);
+        context.queue.submit([encoder.finish()]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            // The receiver is gone only if waiting failed, which is reported below.
+            let _ = sender.send(result);
+        });
+        context
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|error| context.error(error))?;
+        context.check()?;
+        match receiver.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(context.error(error)),
+            Err(_) => return Err(context.error("the device was lost")),
+        }
+        let mapped = staging
+            .get_mapped_range(0..bytes)
+            .map_err(|error| context.error(error))?;
+        let values = mapped.to_vec();
+        drop(mapped);
+        staging.unmap();
+        self.counters.submits += 1;
+        self.staging = Some(staging);
+        Ok(values)
+    }
+}
+
+fn entry(
+    binding: usize,
+    buffer: &wgpu::Buffer,
+    offset: u64,
+    bytes: u64,
+) -> wgpu::BindGroupEntry<'_> {
+    wgpu::BindGroupEntry {
+        binding: binding as u32,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset,
+            size: wgpu::BufferSize::new(bytes),
+        }),
+    }
+}
+
+impl Device for Gpu {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn run(&mut self, routine: RoutineId, times: usize) -> Result<(), DeviceError> {
+        let launches = &self.routines[routine.0];
+        if launches.is_empty() {
+            return Ok(());
+        }
+        let at_a_time = (DISPATCHES_PER_SUBMIT / launches.len()).max(1);
+        let mut left = times;
+        while left > 0 {
+            let now = left.min(at_a_time);
+            self.submit((0..now).flat_map(|_| launches));
+            left -= now;
+            self.counters.submits += 1;
+        }
+        self.counters.dispatches += (times * launches.len()) as u64;
+        self.context.check()
+    }
+
+    fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError> {
+        self.submit(std::iter::once(&self.routines[routine.0][launch]));
+        self.counters.submits += 1;
+        self.counters.dispatches += 1;
+        self.context.check()
+    }
+
+    fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError> {
+        data.check(&self.plan, view)?;
+        let Some(buffer) = self.slot(view) else {
+            return Ok(());
+        };
+        let (offset, padded) = self.range(view);
+        let put = |bytes: &[u8]| self.context.queue.write_buffer(buffer, offset, bytes);
+        match data {
+            HostData::Real(values) => put(bytemuck::cast_slice(values)),
+            HostData::Double(values) => {
+                let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+                put(bytemuck::cast_slice(&values));
+            }
+            HostData::Index(values) => put(bytemuck::cast_slice(values)),
+            HostData::Byte(values) if values.len() as u64 == padded => put(values),
+            HostData::Byte(values) => {
+                let mut values = values.to_vec();
+                values.resize(padded as usize, 0);
+                put(&values);
+            }
+        }
+        self.context.check()
+    }
+
+    fn read_real(&mut self, view: View) -> Result<Vec<f32>, DeviceError> {
+        Ok(bytemuck::pod_collect_to_vec(&self.read_bytes(view)?))
+    }
+
+    fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError> {
+        Ok(bytemuck::pod_collect_to_vec(&self.read_bytes(view)?))
+    }
+}

@@ -1,0 +1,287 @@
+//! Which device a plan runs on, and why.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::plan::Plan;
+
+use super::cpu::Cpu;
+use super::gpu::{Gpu, GpuContext, GpuOptions};
+use super::{Device, DeviceError, DeviceInfo};
+
+/// What a user may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// A real GPU if there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The best GPU there is, a software renderer if need be.
+    Gpu,
+    /// The first adapter whose name contains this, whatever its case.
+    Named(String),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("expected auto, cpu, gpu, or part of an adapter's name".to_owned()),
+            "auto" => Ok(Choice::Auto),
+            "cpu" => Ok(Choice::Cpu),
+            "gpu" => Ok(Choice::Gpu),
+            name => Ok(Choice::Named(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Choice::Auto => "auto",
+            Choice::Cpu => "cpu",
+            Choice::Gpu => "gpu",
+            Choice::Named(name) => name,
+        })
+    }
+}
+
+/// A place where plans can run.
+#[derive(Clone)]
+pub enum Backend {
+    /// The CPU, in `f32`, on these threads.
+    Cpu(Arc<rayon::ThreadPool>),
+    /// A GPU.
+    Gpu(Arc<GpuContext>),
+}
+
+impl Backend {
+    /// Loads a plan: allocates its memory and prepares its launches.
+    pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
+        Ok(match self {
+            Backend::Cpu(pool) => Box::new(Cpu::<f32>::new(plan, pool.clone())),
+            Backend::Gpu(context) => Box::new(Gpu::new(context.clone(), plan)?),
+        })
+    }
+
+    /// What reports say of it.
+    pub fn info(&self) -> DeviceInfo {
+        match self {
+            Backend::Cpu(pool) => DeviceInfo::cpu(pool.current_num_threads()),
+            Backend::Gpu(context) => DeviceInfo::gpu(context.name()),
+        }
+    }
+}
+
+/// A backend, and why it was taken.
+pub struct Selected {
+    /// The backend.
+    pub backend: Backend,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// An adapter, as `diabolo devices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AdapterListing {
+    /// Its name.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12`, …
+    pub backend: String,
+    /// Driver and version.
+    pub driver: String,
+    /// Whether it computes on the CPU after all.
+    pub software: bool,
+    /// Largest buffer in bytes.
+    pub max_buffer_size: u64,
+    /// Largest part of a buffer that a kernel can be given, in bytes.
+    pub max_storage_binding_size: u64,
+    /// Bytes of memory a work-group shares.
+    pub max_workgroup_memory: u32,
+    /// Threads in a work-group.
+    pub max_workgroup_threads: u32,
+    /// Whether kernels can be timed on it.
+    pub timestamps: bool,
+    /// Whether kernels may use subgroups.
+    pub subgroups: bool,
+}
+
+/// The CPU, as `diabolo devices` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CpuListing {
+    /// Threads that can run at once.
+    pub cores: usize,
+    /// Vector instruction sets that matter here.
+    pub simd: Vec<&'static str>,
+}
+
+/// Everything there is to compute on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// Always there.
+    pub cpu: CpuListing,
+    /// GPUs and software renderers.
+    pub adapters: Vec<AdapterListing>,
+    /// What `auto` takes: `cpu` or an adapter's name.
+    pub auto: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Every adapter of the platform's own interface (Vulkan, Metal or DirectX 12); none where there is
+/// no driver.
+fn adapters() -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::PRIMARY;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    // The best first; the sort keeps the driver's order among equals.
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 2,
+        wgpu::DeviceType::Cpu => 3,
+    });
+    adapters
+}
+
+fn is_software(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_info().device_type == wgpu::DeviceType::Cpu
+}
+
+fn names(adapters: &[wgpu::Adapter]) -> String {
+    let names = adapters.iter().map(|adapter| adapter.get_info().name);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// What `auto` takes: an index into the adapters, or the CPU; and why.
+fn auto(adapters: &[wgpu::Adapter]) -> (Option<usize>, String) {
+    match adapters.iter().position(|adapter| !is_software(adapter)) {
+        Some(index) => {
+            let name = adapters[index].get_info().name;
+            (Some(index), format!("{name}, the best GPU here"))
+        }
+        None if adapters.is_empty() => (None, "the CPU, for there is no GPU".to_owned()),
+        None => {
+            let reason = format!(
+                "the CPU, for there is no GPU but a software renderer ({})",
+                names(adapters)
+            );
+            (None, reason)
+        }
+    }
+}
+
+/// Opens the device a user asks for; `threads` are the CPU's, 0 meaning one per core.
+pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> {
+    let cpu = |reason: String| {
+        let backend = Backend::Cpu(Cpu::<f32>::pool(threads)?);
+        Ok(Selected { backend, reason })
+    };
+    if *choice == Choice::Cpu {
+        return cpu("the CPU, as asked".to_owned());
+    }
+    let adapters = adapters();
+    let missing = |found: String| DeviceError::NoAdapter {
+        asked: choice.to_string(),
+        found,
+    };
+    let (index, reason) = match choice {
+        Choice::Cpu => unreachable!("returned above"),
+        Choice::Auto => match auto(&adapters) {
+            (None, reason) => return cpu(reason),
+            (Some(index), reason) => (index, reason),
+        },
+        Choice::Gpu if adapters.is_empty() => {
+            return Err(missing("no adapter was found (is its driver installed?)".to_owned()));
+        }
+        Choice::Gpu => (0, format!("{}, as asked", adapters[0].get_info().name)),
+        Choice::Named(part) => {
+            let part = part.to_lowercase();
+            let matches = |adapter: &wgpu::Adapter| {
+                adapter.get_info().name.to_lowercase().contains(&part)
+            };
+            match adapters.iter().position(matches) {
+                Some(index) => (index, format!("{}, as asked", adapters[index].get_info().name)),
+                None if adapters.is_empty() => {
+                    return Err(missing("no adapter was found".to_owned()));
+                }
+                None => return Err(missing(format!("there is only {}", names(&adapters)))),
+            }
+        }
+    };
+    let adapter = &adapters[index];
+    let reason = if is_software(adapter) {
+        format!("{reason}; it is a SOFTWARE renderer: right, but slower than `--device cpu`")
+    } else {
+        reason
+    };
+    let context = GpuContext::open(adapter, GpuOptions::default())?;
+    Ok(Selected {
+        backend: Backend::Gpu(context),
+        reason,
+    })
+}
+
+/// Opens the best adapter, software or not, with these options; none if there is no adapter.
+pub fn any_gpu(options: GpuOptions) -> Result<Option<Arc<GpuContext>>, DeviceError> {
+    let adapters = adapters();
+    let best = adapters.first();
+    best.map(|adapter| GpuContext::open(adapter, options)).transpose()
+}
+
+/// Lists everything there is to compute on.
+pub fn list() -> Listing {
+    let adapters = adapters();
+    let (index, reason) = auto(&adapters);
+    Listing {
+        cpu: CpuListing {
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            simd: simd(),
+        },
+        auto: index.map_or("cpu".to_owned(), |index| adapters[index].get_info().name),
+        adapters: adapters.iter().map(describe).collect(),
+        reason,
+    }
+}
+
+fn describe(adapter: &wgpu::Adapter) -> AdapterListing {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    AdapterListing {
+        software: is_software(adapter),
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info),
+        name: info.name,
+        max_buffer_size: limits.max_buffer_size,
+        max_storage_binding_size: limits.max_storage_buffer_binding_size,
+        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
+        max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn simd() -> Vec<&'static str> {
+    let found = [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+    ];
+    let present = found.into_iter().filter(|(_, present)| *present);
+    present.map(|(name, _)| name).collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn simd() -> Vec<&'static str> {
+    vec!["neon"] // part of the base architecture
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn simd() -> Vec<&'static str> {
+    vec![]
+}
