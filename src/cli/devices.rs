@@ -24,11 +24,23 @@ pub fn devices(options: &Options) -> Result<Done, Failure> {
         println!("{}", serde_json::to_string_pretty(&listing)?);
         return Ok(Done::Fully);
     }
-    println!("CPU: {} cores, {}", listing.cpu.cores, listing.cpu.simd.join(" "));
+    println!(
+        "CPU: {} cores, {}",
+        listing.cpu.cores,
+        listing.cpu.simd.join(" ")
+    );
     if !listing.adapters.is_empty() {
         let mut table = table::new([
-            "adapter", "interface", "driver", "kind", "buffer MiB", "binding MiB", "group KiB",
-            "threads", "timing", "subgroups",
+            "adapter",
+            "interface",
+            "driver",
+            "kind",
+            "buffer MiB",
+            "binding MiB",
+            "group KiB",
+            "threads",
+            "timing",
+            "subgroups",
         ]);
         for index in 4..8 {
             let column = table.column_mut(index).expect("there are ten");

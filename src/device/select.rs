@@ -197,16 +197,20 @@ pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> 
             (Some(index), reason) => (index, reason),
         },
         Choice::Gpu if adapters.is_empty() => {
-            return Err(missing("no adapter was found (is its driver installed?)".to_owned()));
+            return Err(missing(
+                "no adapter was found (is its driver installed?)".to_owned(),
+            ));
         }
         Choice::Gpu => (0, format!("{}, as asked", adapters[0].get_info().name)),
         Choice::Named(part) => {
             let part = part.to_lowercase();
-            let matches = |adapter: &wgpu::Adapter| {
-                adapter.get_info().name.to_lowercase().contains(&part)
-            };
+            let matches =
+                |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&part);
             match adapters.iter().position(matches) {
-                Some(index) => (index, format!("{}, as asked", adapters[index].get_info().name)),
+                Some(index) => (
+                    index,
+                    format!("{}, as asked", adapters[index].get_info().name),
+                ),
                 None if adapters.is_empty() => {
                     return Err(missing("no adapter was found".to_owned()));
                 }
@@ -231,7 +235,8 @@ pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> 
 pub fn any_gpu(options: GpuOptions) -> Result<Option<Arc<GpuContext>>, DeviceError> {
     let adapters = adapters();
     let best = adapters.first();
-    best.map(|adapter| GpuContext::open(adapter, options)).transpose()
+    best.map(|adapter| GpuContext::open(adapter, options))
+        .transpose()
 }
 
 /// Lists everything there is to compute on.

@@ -47,7 +47,9 @@ impl GpuContext {
         let complaint = Arc::new(Mutex::new(None));
         let first = complaint.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut first = first.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut first = first
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             first.get_or_insert_with(|| error.to_string());
         }));
         Ok(Arc::new(GpuContext {

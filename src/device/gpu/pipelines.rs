@@ -85,7 +85,10 @@ impl GpuContext {
         }
         for (index, operand) in operands.iter().enumerate() {
             let read_only = !operand.is_written();
-            entries.push(entry(index + 1, wgpu::BufferBindingType::Storage { read_only }));
+            entries.push(entry(
+                index + 1,
+                wgpu::BufferBindingType::Storage { read_only },
+            ));
         }
         let layout = self
             .device

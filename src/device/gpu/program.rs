@@ -88,12 +88,7 @@ impl Gpu {
         self.counters
     }
 
-    fn create_buffer(
-        &mut self,
-        label: &str,
-        size: u64,
-        usage: wgpu::BufferUsages,
-    ) -> wgpu::Buffer {
+    fn create_buffer(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         self.counters.buffers += 1;
         self.context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -213,7 +208,8 @@ impl Gpu {
     fn bound(&self, launch: &Launch, operand: &Operand) -> Result<&wgpu::Buffer, DeviceError> {
         self.slot(operand.view).ok_or_else(|| {
             let (label, name) = (&launch.label, operand.name);
-            self.context.error(format!("{label}: operand `{name}` is empty"))
+            self.context
+                .error(format!("{label}: operand `{name}` is empty"))
         })
     }
 

@@ -1,0 +1,728 @@
+//! Every kernel on the GPU and on the CPU in f32, against the CPU in f64, on ragged sizes.
+//!
+//! ε = 2⁻²⁴ is f32's unit roundoff. A sum of K products is wrong by about √K·ε times the sum of
+//! their absolute values when roundings are independent; the tolerances below take four times
+//! that. WGSL promises exp, log, sqrt and division to a few ulps only; what it promises is in the
+//! tolerance. Nothing here was widened to get green: a wrong index or a missing term is off by
+//! orders more.
+//!
+//! Every written operand lies in the middle of a larger buffer, whose rest must stay untouched.
+
+use std::sync::Arc;
+
+use diabolo::device::cpu::Cpu;
+use diabolo::device::gpu::{Gpu, GpuContext, GpuOptions};
+use diabolo::device::{Device, HostData, any_gpu};
+use diabolo::kernels::adam::{Adam, Hyperparameters};
+use diabolo::kernels::batch_norm::{self, Normaliser};
+use diabolo::kernels::clock::Advance;
+use diabolo::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
+use diabolo::kernels::gather::{Gather, Noise};
+use diabolo::kernels::gemm::Gemm;
+use diabolo::kernels::loss::{self, Loss};
+use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
+use diabolo::kernels::random::Stream;
+use diabolo::kernels::{Activation, AnyKernel, activation};
+use diabolo::plan::{Access, Element, Plan, PlanBuilder, RoutineId, View};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const EPSILON: f64 = 1.0 / 16_777_216.0;
+const SIZES: [usize; 5] = [1, 31, 33, 127, 129];
+const CANARY: f32 = -12345.678;
+const CANARY_INDEX: u32 = 0xCAFE_F00D;
+/// Elements before and, at least, after a view.
+const GUARD: usize = 64;
+
+/// An adapter, or none: a failure only where one is required.
+fn gpu(options: GpuOptions) -> Option<Arc<GpuContext>> {
+    let context = any_gpu(options).expect("an adapter that is there opens");
+    if context.is_none() {
+        assert!(
+            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
+            "DIABOLO_REQUIRE_GPU is set, and there is no adapter"
+        );
+        println!("skipped: no GPU adapter, not even a software one");
+    }
+    context
+}
+
+/// One launch with its operands' values.
+struct Case {
+    plan: PlanBuilder,
+    rng: ChaCha8Rng,
+    reals: Vec<(View, Vec<f32>)>,
+    indices: Vec<(View, Vec<u32>)>,
+    bytes: Vec<(View, Vec<u8>)>,
+}
+
+impl Case {
+    fn new(seed: usize) -> Case {
+        Case {
+            plan: PlanBuilder::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed as u64),
+            reals: vec![],
+            indices: vec![],
+            bytes: vec![],
+        }
+    }
+
+    /// A view of `len` elements with canaries around it.
+    fn guarded(&mut self, name: &str, element: Element, len: usize) -> View {
+        let total = (len + 2 * GUARD).next_multiple_of(4);
+        let whole = self.plan.persistent(name, element, total);
+        match element {
+            Element::Real => self.reals.push((whole, vec![CANARY; total])),
+            Element::Index => self.indices.push((whole, vec![CANARY_INDEX; total])),
+            Element::Byte => unreachable!("bytes are never written"),
+        }
+        whole.part(GUARD, len)
+    }
+
+    /// Random reals in a range.
+    fn uniform(&mut self, name: &str, len: usize, range: std::ops::Range<f32>) -> View {
+        let view = self.guarded(name, Element::Real, len);
+        let values: Vec<f32> = (0..len)
+            .map(|_| self.rng.random_range(range.clone()))
+            .collect();
+        self.reals.push((view, values));
+        view
+    }
+
+    fn real(&mut self, name: &str, len: usize) -> View {
+        self.uniform(name, len, -1.0..1.0)
+    }
+
+    fn output(&mut self, name: &str, len: usize) -> View {
+        self.guarded(name, Element::Real, len)
+    }
+
+    fn index(&mut self, name: &str, values: Vec<u32>) -> View {
+        let view = self.guarded(name, Element::Index, values.len());
+        self.indices.push((view, values));
+        view
+    }
+
+    fn load(&self, device: &mut dyn Device) {
+        let mut write = |view, data| device.write(view, data).expect("fits");
+        self.reals
+            .iter()
+            .for_each(|(view, v)| write(*view, HostData::Real(v)));
+        self.indices
+            .iter()
+            .for_each(|(view, v)| write(*view, HostData::Index(v)));
+        self.bytes
+            .iter()
+            .for_each(|(view, v)| write(*view, HostData::Byte(v)));
+    }
+
+    fn finish(mut self, kernel: impl Into<AnyKernel>) -> Ready {
+        let kernel = kernel.into();
+        let routine = self.plan.begin("test");
+        self.plan.launch("test", kernel.clone());
+        let plan = std::mem::take(&mut self.plan)
+            .finish(u64::MAX)
+            .expect("fits");
+        let plan = Arc::new(plan);
+        Ready {
+            case: self,
+            plan,
+            routine,
+            kernel,
+        }
+    }
+}
+
+struct Ready {
+    case: Case,
+    plan: Arc<Plan>,
+    routine: RoutineId,
+    kernel: AnyKernel,
+}
+
+impl Ready {
+    fn run(&self, device: &mut dyn Device) {
+        self.case.load(device);
+        device.run(self.routine, 1).expect("runs");
+    }
+
+    /// Runs on the three devices and compares every written operand. `tolerance(operand, index,
+    /// expected)` is absolute.
+    fn compare(&self, context: &Arc<GpuContext>, tolerance: impl Fn(&str, usize, f64) -> f64) {
+        let mut reference =
+            Cpu::<f64>::new(self.plan.clone(), Cpu::<f64>::pool(2).expect("threads"));
+        self.run(&mut reference);
+        let cpu = Cpu::<f32>::new(self.plan.clone(), Cpu::<f32>::pool(2).expect("threads"));
+        let gpu = Gpu::new(context.clone(), self.plan.clone()).expect("loads");
+        let devices: [(&str, Box<dyn Device>); 2] =
+            [("cpu", Box::new(cpu)), ("gpu", Box::new(gpu))];
+        for (name, mut device) in devices {
+            self.run(device.as_mut());
+            for operand in self.kernel.operands() {
+                if operand.access == Access::Read {
+                    continue;
+                }
+                let what = format!("{} on {name}: {}", self.kernel.name(), operand.name);
+                self.check_canaries(device.as_mut(), operand.view, &what);
+                if self.plan.buffer(operand.view).element == Element::Index {
+                    let expected = reference.read_index(operand.view).expect("readable");
+                    let got = device.read_index(operand.view).expect("readable");
+                    assert_eq!(got, expected, "{what}");
+                    continue;
+                }
+                let got = device.read_real(operand.view).expect("readable");
+                for (i, (&expected, &got)) in
+                    reference.reals(operand.view).iter().zip(&got).enumerate()
+                {
+                    let allowed = tolerance(operand.name, i, expected);
+                    let error = (f64::from(got) - expected).abs();
+                    assert!(
+                        error <= allowed,
+                        "{what}[{i}] = {got}, expected {expected}: off by {error:e}, allowed {allowed:e}; {:?}",
+                        self.kernel
+                    );
+                }
+            }
+        }
+    }
+
+    fn check_canaries(&self, device: &mut dyn Device, view: View, what: &str) {
+        let buffer = self.plan.buffer(view);
+        let whole = View {
+            offset: 0,
+            len: buffer.len,
+            ..view
+        };
+        let outside = |i: &usize| *i < view.offset || *i >= view.offset + view.len;
+        let touched = match buffer.element {
+            Element::Real => {
+                let all = device.read_real(whole).expect("readable");
+                (0..all.len()).filter(outside).find(|&i| all[i] != CANARY)
+            }
+            _ => {
+                let all = device.read_index(whole).expect("readable");
+                (0..all.len())
+                    .filter(outside)
+                    .find(|&i| all[i] != CANARY_INDEX)
+            }
+        };
+        assert_eq!(touched, None, "{what}: an element outside was written");
+    }
+}
+
+const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::Sigmoid];
+
+/// How far f moves for an error in its argument, plus f's own: a sigmoid's slope is 1/4 at most,
+/// and WGSL's exp is good to 3 + 2|x| ulps, its division to 2.5.
+fn through(activation: Activation, argument: f64, error: f64) -> f64 {
+    match activation {
+        Activation::Sigmoid => error / 4.0 + (12.0 + argument.abs()) * EPSILON,
+        _ => error,
+    }
+}
+
+#[test]
+fn gemm_in_all_transpose_cases_with_every_epilogue() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let shapes = [
+        [1, 1, 1],
+        [31, 33, 1],
+        [1, 127, 33],
+        [33, 129, 127],
+        [129, 31, 64],
+        [64, 784, 65],
+        [127, 1, 129],
+        [200, 17, 300],
+    ];
+    for (case, [m, k, n]) in shapes.into_iter().enumerate() {
+        for variant in 0..4 {
+            for activation in ACTIVATIONS {
+                let (ta, tb) = (variant & 1 == 1, variant & 2 == 2);
+                let mut test = Case::new(case * 4 + variant);
+                let (a, b) = (test.real("a", m * k), test.real("b", k * n));
+                let bias = (activation != Activation::Identity).then(|| test.real("bias", n));
+                let y = test.output("y", m * n).matrix(m, n);
+                let values = |view| {
+                    let found = test.reals.iter().rev().find(|(v, _)| *v == view);
+                    found.expect("given").1.clone()
+                };
+                let (a_values, b_values) = (values(a), values(b));
+                let at = |i: usize, p: usize| {
+                    f64::from(a_values[if ta { p * m + i } else { i * k + p }])
+                };
+                let bt = |p: usize, j: usize| {
+                    f64::from(b_values[if tb { j * k + p } else { p * n + j }])
+                };
+                let tolerance = |_: &str, index: usize, _: f64| {
+                    let (i, j) = (index / n, index % n);
+                    let products: f64 = (0..k).map(|p| (at(i, p) * bt(p, j)).abs()).sum();
+                    // The bias is below 1, and rounds once more with the sum.
+                    let sum = 4.0 * (k as f64).sqrt() * EPSILON * products
+                        + 2.0 * EPSILON * (1.0 + products);
+                    through(activation, products + 1.0, sum)
+                };
+                let mut gemm = Gemm {
+                    bias,
+                    activation,
+                    ..Gemm::new(
+                        if ta { a.matrix(k, m) } else { a.matrix(m, k) },
+                        if tb { b.matrix(n, k) } else { b.matrix(k, n) },
+                        y,
+                    )
+                };
+                (gemm.transpose_a, gemm.transpose_b) = (ta, tb);
+                test.finish(gemm).compare(&context, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn column_sums() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for rows in SIZES {
+        for cols in SIZES {
+            let mut test = Case::new(rows + cols);
+            let x = test.real("x", rows * cols).matrix(rows, cols);
+            let partial = test.output("partial", blocks(rows) * cols);
+            let sum = 4.0 * 32f64.sqrt() * EPSILON * 32.0;
+            test.finish(ColumnSumPartial { x, partial })
+                .compare(&context, |_, _, _| sum);
+
+            let mut test = Case::new(rows + cols);
+            let partial = test.real("partial", rows * cols).matrix(rows, cols);
+            let sum = test.output("sum", cols);
+            let bound = 4.0 * (rows as f64).sqrt() * EPSILON * rows as f64;
+            test.finish(ColumnSumFinish { partial, sum })
+                .compare(&context, |_, _, _| bound);
+        }
+    }
+}
+
+#[test]
+fn batch_norm_forward() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    // Sums over a block of 32 rows of values below 1.
+    let block_sum = 4.0 * 32f64.sqrt() * EPSILON * 32.0;
+    for rows in [2, 31, 33, 127, 129] {
+        for cols in SIZES {
+            let mut test = Case::new(rows * 7 + cols);
+            let x = test.real("x", rows * cols).matrix(rows, cols);
+            let partial = test.output("partial", batch_norm::partial_len(rows, cols));
+            // Squares reach 4, and carry the mean's error twice.
+            test.finish(batch_norm::Moments { x, partial })
+                .compare(&context, |_, _, _| 4.0 * block_sum);
+
+            let mut test = Case::new(rows * 7 + cols);
+            let count = blocks(rows);
+            let partial = test.uniform("partial", count * 2 * cols, 0.5..1.0);
+            let normaliser = Normaliser {
+                mean: test.output("mean", cols),
+                inv_std: test.output("inv_std", cols),
+            };
+            let running_mean = test.real("running_mean", cols);
+            let running_var = test.uniform("running_var", cols, 0.5..1.5);
+            let statistics = batch_norm::Statistics {
+                partial,
+                rows,
+                normaliser,
+                running_mean,
+                running_var,
+            };
+            // Means of terms below 1, in `count` steps; inv_std = v^(−1/2) has the relative error
+            // of v halved, and v ≥ 0.5/32.
+            test.finish(statistics)
+                .compare(&context, |operand, _, expected| {
+                    let mean = 4.0 * ((count as f64).sqrt() + 4.0) * EPSILON;
+                    match operand {
+                        "inv_std" => 32.0 * mean * expected.abs(),
+                        _ => mean * expected.abs().max(1.0),
+                    }
+                });
+
+            let mut test = Case::new(rows * 7 + cols);
+            let evaluate = batch_norm::Evaluate {
+                running_mean: test.real("running_mean", cols),
+                running_var: test.uniform("running_var", cols, 0.01..2.0),
+                normaliser: Normaliser {
+                    mean: test.output("mean", cols),
+                    inv_std: test.output("inv_std", cols),
+                },
+            };
+            test.finish(evaluate)
+                .compare(&context, |_, _, expected| 10.0 * EPSILON * expected.abs());
+
+            for activation in ACTIVATIONS {
+                let mut test = Case::new(rows * 7 + cols);
+                let x = test.real("x", rows * cols).matrix(rows, cols);
+                let apply = batch_norm::Apply {
+                    x,
+                    normaliser: Normaliser {
+                        mean: test.real("mean", cols),
+                        inv_std: test.uniform("inv_std", cols, 0.5..2.0),
+                    },
+                    gamma: test.real("gamma", cols),
+                    beta: test.real("beta", cols),
+                    y: test.output("y", rows * cols).matrix(rows, cols),
+                    activation,
+                };
+                // Four roundings of numbers that reach 2·2 + 1.
+                let error = through(activation, 5.0, 4.0 * 5.0 * EPSILON);
+                test.finish(apply).compare(&context, |_, _, _| error);
+            }
+        }
+    }
+}
+
+/// What batch norm's backward reads, with y away from ReLU's kink.
+fn saved(test: &mut Case, rows: usize, cols: usize, activation: Activation) -> batch_norm::Saved {
+    batch_norm::Saved {
+        x: test.real("x", rows * cols).matrix(rows, cols),
+        y: test.real("y", rows * cols).matrix(rows, cols),
+        normaliser: Normaliser {
+            mean: test.real("mean", cols),
+            inv_std: test.uniform("inv_std", cols, 0.5..2.0),
+        },
+        activation,
+    }
+}
+
+#[test]
+fn batch_norm_backward() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for rows in SIZES {
+        for cols in SIZES {
+            for activation in ACTIVATIONS {
+                let mut test = Case::new(rows * 11 + cols);
+                let saved_here = saved(&mut test, rows, cols, activation);
+                let dy = test.real("dy", rows * cols).matrix(rows, cols);
+                let partial = test.output("partial", batch_norm::partial_len(rows, cols));
+                let kernel = batch_norm::BackwardPartial {
+                    saved: saved_here,
+                    dy,
+                    partial,
+                };
+                // 32 terms g x̂ of at most 2 (sigmoid's y(1 − y) reaches −2 here) times 4.
+                let bound = 4.0 * 32f64.sqrt() * EPSILON * 32.0 * 8.0;
+                test.finish(kernel).compare(&context, |_, _, _| bound);
+
+                let mut test = Case::new(rows * 11 + cols);
+                let saved_here = saved(&mut test, rows, cols, activation);
+                let kernel = batch_norm::BackwardApply {
+                    saved: saved_here,
+                    dy: test.real("dy", rows * cols).matrix(rows, cols),
+                    gamma: test.real("gamma", cols),
+                    d_gamma: test.real("d_gamma", cols),
+                    d_beta: test.real("d_beta", cols),
+                    dx: test.output("dx", rows * cols).matrix(rows, cols),
+                };
+                // Eight roundings of numbers that reach 2·(2 + 1 + 4).
+                let bound = 8.0 * 14.0 * EPSILON;
+                test.finish(kernel).compare(&context, |_, _, _| bound);
+            }
+            let mut test = Case::new(rows * 11 + cols);
+            let kernel = batch_norm::BackwardFinish {
+                partial: test.real("partial", rows * 2 * cols),
+                d_gamma: test.output("d_gamma", cols),
+                d_beta: test.output("d_beta", cols),
+            };
+            let bound = 4.0 * (rows as f64).sqrt() * EPSILON * rows as f64;
+            test.finish(kernel).compare(&context, |_, _, _| bound);
+        }
+    }
+}
+
+#[test]
+fn activations_forward_and_backward_even_far_out() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for len in SIZES {
+        for activation in ACTIVATIONS {
+            for reach in [1.0f32, 200.0] {
+                let mut test = Case::new(len);
+                let kernel = activation::Forward {
+                    x: test.uniform("x", len, -reach..reach),
+                    y: test.output("y", len),
+                    activation,
+                };
+                // Far out the sigmoid is flat: its own error, not its argument's, counts.
+                let bound = through(activation, f64::from(reach.min(20.0)), 0.0);
+                test.finish(kernel).compare(&context, |_, _, _| bound);
+            }
+            let mut test = Case::new(len);
+            let kernel = activation::Backward {
+                y: test.real("y", len),
+                dy: test.real("dy", len),
+                dx: test.output("dx", len),
+                activation,
+            };
+            test.finish(kernel)
+                .compare(&context, |_, _, _| 3.0 * 2.0 * EPSILON);
+        }
+    }
+}
+
+#[test]
+fn losses_and_their_gradients() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
+        for len in [
+            1,
+            31,
+            33,
+            127,
+            129,
+            loss::BLOCK - 1,
+            loss::BLOCK + 1,
+            3 * loss::BLOCK + 5,
+        ] {
+            let mut test = Case::new(len);
+            let kernel = loss::Partial {
+                y: test.uniform("y", len, -4.0..4.0),
+                target: test.uniform("target", len, 0.0..1.0),
+                partial: test.output("partial", len.div_ceil(loss::BLOCK)),
+                loss,
+            };
+            // Terms up to 25 with a few roundings each, then a sum of them.
+            let terms = len.min(loss::BLOCK) as f64;
+            let bound = (4.0 * terms.sqrt() + 8.0) * EPSILON * 25.0 * terms;
+            test.finish(kernel).compare(&context, |_, _, _| bound);
+
+            let mut test = Case::new(len);
+            let kernel = loss::Gradient {
+                y: test.uniform("y", len, -4.0..4.0),
+                target: test.uniform("target", len, 0.0..1.0),
+                dy: test.output("dy", len),
+                loss,
+            };
+            let bound = 20.0 * EPSILON * 10.0 / len as f64;
+            test.finish(kernel).compare(&context, |_, _, _| bound);
+        }
+    }
+    for blocks in SIZES {
+        let mut test = Case::new(blocks);
+        let kernel = loss::Finish {
+            partial: test.real("partial", blocks),
+            elements: 1000,
+            clock: test.index("clock", vec![3, 77]),
+            losses: test.real("losses", 9),
+        };
+        let bound = 4.0 * (blocks as f64).sqrt() * EPSILON * blocks as f64 / 1000.0;
+        test.finish(kernel)
+            .compare(&context, |_, i, expected| match i {
+                3 => bound + 3.0 * EPSILON * expected.abs(),
+                _ => 0.0, // other steps' losses stay
+            });
+    }
+}
+
+#[test]
+fn gather_draws_the_same_noise_and_the_same_masks() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for (rows, features) in [(1, 1), (3, 31), (33, 33), (5, 127), (129, 784)] {
+        for (gaussian, masking) in [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.3)] {
+            let mut test = Case::new(rows);
+            let count = 40;
+            let pixels: Vec<u8> = (0..count * features).map(|_| test.rng.random()).collect();
+            let images = test.plan.persistent("images", Element::Byte, pixels.len());
+            test.bytes.push((images, pixels));
+            let order = (0..3 * rows)
+                .map(|_| test.rng.random_range(0..count as u32))
+                .collect();
+            let kernel = Gather {
+                images,
+                order: test.index("order", order),
+                clock: test.index("clock", vec![2, 1234]),
+                clean: test.output("clean", rows * features).matrix(rows, features),
+                noisy: test.output("noisy", rows * features).matrix(rows, features),
+                noise: Noise {
+                    gaussian,
+                    masking,
+                    seed: 0x0123_4567_89AB_CDEF,
+                    stream: Stream::Training,
+                },
+            };
+            // A division to 2.5 ulps; a normal deviate, below 6, from polynomials good to some
+            // ten roundings. A pixel masked on one device only would be off by its value.
+            test.finish(kernel)
+                .compare(&context, |operand, _, expected| match operand {
+                    "clean" => 5.0 * EPSILON * expected.abs(),
+                    _ => 5.0 * EPSILON + f64::from(gaussian) * 6.0 * 24.0 * EPSILON,
+                });
+        }
+    }
+}
+
+#[test]
+fn adam_over_several_sizes() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for len in [1, 31, 33, 127, 129, 70_000] {
+        let mut test = Case::new(len);
+        let hyper = Hyperparameters::default();
+        let schedule = test.guarded("schedule", Element::Real, 6);
+        let rows = (1..=3)
+            .flat_map(|t| hyper.schedule_row(t, 1e-3))
+            .map(|x| x as f32);
+        test.reals.push((schedule, rows.collect()));
+        let kernel = Adam {
+            parameters: test.real("p", len),
+            gradients: test.real("g", len),
+            mean: test.real("m", len),
+            variance: test.uniform("v", len, 0.01..1.0),
+            schedule,
+            clock: test.index("clock", vec![2, 2]),
+            hyper,
+        };
+        // p moves by rate·m/(√v·scale): at most 1e-2·1/(0.1·18); all else is below 1.
+        test.finish(kernel)
+            .compare(&context, |_, _, _| 8.0 * EPSILON);
+    }
+}
+
+#[test]
+fn the_clock_advances() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let mut test = Case::new(0);
+    let clock = test.index("clock", vec![41, u32::MAX]);
+    test.finish(Advance { clock })
+        .compare(&context, |_, _, _| 0.0);
+}
+
+#[test]
+fn norms_and_distances() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for rows in SIZES {
+        for cols in SIZES {
+            let mut test = Case::new(rows + cols);
+            let x = test.real("x", rows * cols).matrix(rows, cols);
+            let norms = test.output("norms", rows);
+            let bound = 4.0 * (cols as f64).sqrt() * EPSILON * cols as f64;
+            test.finish(RowNorms { x, norms })
+                .compare(&context, |_, _, _| bound);
+
+            let mut test = Case::new(rows + cols);
+            let (references, first) = (cols + 7, 3);
+            let kernel = Distances {
+                dots: test.real("dots", rows * cols).matrix(rows, cols),
+                query_norms: test.uniform("query norms", rows, 0.5..2.0),
+                reference_norms: test.uniform("reference norms", cols, 0.5..2.0),
+                euclidean: test
+                    .real("euclidean", rows * references)
+                    .matrix(rows, references),
+                cosine: test
+                    .real("cosine", rows * references)
+                    .matrix(rows, references),
+                first,
+            };
+            test.finish(kernel).compare(&context, |_, i, _| {
+                let written = (first..first + cols).contains(&(i % references));
+                // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
+                if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
+            });
+        }
+    }
+}
+
+#[test]
+fn nearest_neighbours_agree_exactly_ties_and_all() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    for (queries, references, draws, sizes) in [
+        (1, 1, 1, vec![1]),
+        (3, 31, 2, vec![5, 31]),
+        (33, 129, 7, vec![1, 2, 17, 64, 129]),
+        (65, 300, 3, vec![10, 20, 30, 40, 50, 60, 70, 300]),
+    ] {
+        let mut test = Case::new(queries);
+        let longest = *sizes.last().expect("not empty");
+        // Few distinct distances: many ties.
+        let distances: Vec<f32> = (0..queries * references)
+            .map(|_| test.rng.random_range(0..20) as f32 / 8.0)
+            .collect();
+        let view = test.guarded("distances", Element::Real, distances.len());
+        test.reals.push((view, distances.clone()));
+        let mut candidates = Vec::new();
+        for _ in 0..draws {
+            let mut all: Vec<u32> = (0..references as u32).collect();
+            rand::seq::SliceRandom::shuffle(&mut all[..], &mut test.rng);
+            candidates.extend_from_slice(&all[..longest]);
+        }
+        let len = Nearest::len(queries, draws, sizes.len());
+        let kernel = Nearest {
+            distances: view.matrix(queries, references),
+            candidates: test.index("candidates", candidates.clone()),
+            draws,
+            sizes: sizes.clone(),
+            neighbours: test.guarded("neighbours", Element::Index, len),
+        };
+        let neighbours = kernel.neighbours;
+        let ready = test.finish(kernel);
+        ready.compare(&context, |_, _, _| 0.0);
+
+        // And both are right: a plain sort says the same.
+        let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::pool(1).expect("a thread"));
+        ready.run(&mut cpu);
+        let got = cpu.read_index(neighbours).expect("readable");
+        let mut lists = got.chunks_exact(diabolo::kernels::nearest::K);
+        for query in distances.chunks_exact(references) {
+            for draw in candidates.chunks_exact(longest) {
+                for &size in &sizes {
+                    let mut expected = draw[..size].to_vec();
+                    expected.sort_by(|&a, &b| {
+                        let of = |i: u32| query[i as usize];
+                        of(a).total_cmp(&of(b)).then(a.cmp(&b))
+                    });
+                    expected.resize(diabolo::kernels::nearest::K, u32::MAX);
+                    assert_eq!(
+                        lists.next().expect("one per query, draw and size"),
+                        expected
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn checked_and_unchecked_shaders_give_the_same_bits() {
+    let Some(unchecked) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let Some(checked) = gpu(GpuOptions { checked: true }) else {
+        return;
+    };
+    for (m, k, n) in [(1, 1, 1), (33, 31, 129), (127, 129, 65)] {
+        let mut test = Case::new(m);
+        let a = test.real("a", m * k).matrix(m, k);
+        let b = test.real("b", n * k).matrix(n, k);
+        let y = test.output("y", m * n).matrix(m, n);
+        let ready = test.finish(Gemm::new(a, b, y).transpose_b());
+        let bits = |context: &Arc<GpuContext>| {
+            let mut gpu = Gpu::new(context.clone(), ready.plan.clone()).expect("loads");
+            ready.run(&mut gpu);
+            let values = gpu.read_real(y.view).expect("readable");
+            values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        assert_eq!(bits(&unchecked), bits(&checked));
+    }
+}
