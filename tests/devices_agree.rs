@@ -1,0 +1,173 @@
+//! The CPU and the GPU train the same model: same plan, same random numbers, nearly the same sums.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{digits, small};
+use diabolo::data::Dataset;
+use diabolo::device::cpu::Cpu;
+use diabolo::device::gpu::{GpuContext, GpuOptions};
+use diabolo::device::{Backend, any_gpu};
+use diabolo::evaluate::{FewLabel, few_label};
+use diabolo::recipe::{LossName, Recipe};
+use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
+
+fn cpu() -> Backend {
+    Backend::Cpu(Cpu::<f32>::pool(0).expect("threads"))
+}
+
+fn gpu(options: GpuOptions) -> Option<Arc<GpuContext>> {
+    let context = any_gpu(options).expect("an adapter that is there opens");
+    if context.is_none() {
+        assert!(
+            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
+            "DIABOLO_REQUIRE_GPU is set, and there is no adapter"
+        );
+        println!("skipped: no GPU adapter, not even a software one");
+    }
+    context
+}
+
+fn trainer(
+    recipe: &Recipe,
+    data: &Dataset,
+    backend: &Backend,
+    from: Option<Checkpoint>,
+) -> Trainer {
+    Trainer::new(recipe, &data.train, &data.test, backend, from).expect("fits")
+}
+
+/// Losses of the first twenty steps.
+fn twenty_losses(recipe: &Recipe, data: &Dataset, backend: &Backend) -> Vec<f32> {
+    let mut trainer = trainer(recipe, data, backend, None);
+    trainer.run_steps(20).expect("runs");
+    trainer.losses().expect("readable")
+}
+
+#[test]
+fn the_losses_of_the_first_twenty_steps_agree_to_1e_4() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let gpu = Backend::Gpu(context);
+    let mut data = diabolo::data::mnist::load().expect("bundled");
+    data.truncate(20 * 128, 500);
+    for name in ["reference-dense", "mnist-dense"] {
+        for loss in [LossName::Mse, LossName::Bce] {
+            let mut recipe = Recipe::load(name).expect("built in");
+            recipe.model.loss = loss;
+            recipe.noise.masking = recipe.noise.masking.max(0.1);
+            data.truncate(20 * recipe.train.batch, 500);
+            recipe.train.batch = recipe.train.batch.min(128);
+            let (on_cpu, on_gpu) = (
+                twenty_losses(&recipe, &data, &cpu()),
+                twenty_losses(&recipe, &data, &gpu),
+            );
+            let relative = |(cpu, gpu): (&f32, &f32)| f64::from((cpu - gpu).abs() / cpu);
+            let worst = on_cpu.iter().zip(&on_gpu).map(relative).fold(0.0, f64::max);
+            println!("{name}, {loss:?}: worst relative difference {worst:.1e}");
+            assert!(worst <= 1e-4, "{on_cpu:?} {on_gpu:?}");
+        }
+    }
+}
+
+#[test]
+fn the_gpu_gives_the_same_bits_twice_and_after_a_resume() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let gpu = Backend::Gpu(context);
+    let (recipe, data) = (small(), digits());
+    let digest = |trainer: &mut Trainer| trainer.weights().expect("readable").sha256();
+    let whole = || {
+        let mut trainer = trainer(&recipe, &data, &gpu, None);
+        trainer.run_steps(9).expect("runs");
+        digest(&mut trainer)
+    };
+    let expected = whole();
+    assert_eq!(whole(), expected);
+
+    let mut first = trainer(&recipe, &data, &gpu, None);
+    first.run_steps(4).expect("runs");
+    let losses = first.losses().expect("readable");
+    let parameters = first.program().parameters.clone();
+    let progress = first.progress();
+    let checkpoint = Checkpoint::read(&parameters, first.device(), progress, losses);
+    let mut second = trainer(&recipe, &data, &gpu, Some(checkpoint.expect("readable")));
+    assert_eq!(
+        second.progress(),
+        Progress {
+            epoch: 0,
+            position: 4,
+            step: 4
+        }
+    );
+    second.run_steps(5).expect("runs");
+    assert_eq!(digest(&mut second), expected);
+}
+
+#[test]
+fn checked_and_unchecked_shaders_train_to_the_same_bits() {
+    let Some(unchecked) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let Some(checked) = gpu(GpuOptions { checked: true }) else {
+        return;
+    };
+    let (mut recipe, data) = (small(), digits());
+    // Ragged everywhere: 33 rows, 37 and 5 columns.
+    recipe.train.batch = 33;
+    recipe.model.hidden = vec![37];
+    recipe.model.code = 5;
+    let digest = |context| {
+        let mut trainer = trainer(&recipe, &data, &Backend::Gpu(context), None);
+        trainer.run_steps(5).expect("runs");
+        let held_out = trainer.held_out_loss().expect("runs");
+        (trainer.weights().expect("readable").sha256(), held_out)
+    };
+    assert_eq!(digest(unchecked), digest(checked));
+}
+
+#[test]
+fn features_and_accuracies_agree() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let gpu = Backend::Gpu(context);
+    let (recipe, data) = (small(), digits());
+    let weights = {
+        let mut trainer = trainer(&recipe, &data, &cpu(), None);
+        trainer.run_steps(9).expect("runs");
+        trainer.weights().expect("readable")
+    };
+    let encode = |backend: &Backend| {
+        let mut inference = Inference::new(&recipe, 784, &weights, backend).expect("fits");
+        inference.encode(&data.test, |_| ()).expect("runs")
+    };
+    let (on_cpu, on_gpu) = (encode(&cpu()), encode(&gpu));
+    let largest = on_cpu.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    for (cpu, gpu) in on_cpu.iter().zip(&on_gpu) {
+        // Two layers of sums of 784 and 40 products.
+        assert!((cpu - gpu).abs() <= 1e-5 * largest, "{cpu} {gpu}");
+    }
+    let setting = FewLabel {
+        labels: vec![20, 100, 600],
+        draws: 5,
+        sampling: recipe.evaluate.sampling,
+        seed: 3,
+    };
+    let judge = |backend: &Backend| {
+        let pair = (&data.train as _, &data.test as _);
+        let labels = (&data.train_labels[..], &data.test_labels[..]);
+        few_label(backend, [pair, pair], labels, 10, &setting, &|_| ()).expect("runs")
+    };
+    for (cpu, gpu) in judge(&cpu()).iter().zip(&judge(&gpu)) {
+        // Pixels are the same on both; only a near tie may fall the other way.
+        let one_image = 1.0 / data.test.count as f64;
+        assert!(
+            (cpu.raw.mean - gpu.raw.mean).abs() <= one_image,
+            "{cpu:?} {gpu:?}"
+        );
+    }
+}
