@@ -21,7 +21,11 @@ static OTHER: AtomicUsize = AtomicUsize::new(0);
 // SAFETY: every call is the system allocator's, counted.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let counter = if layout.align() >= 32 { &PACKING } else { &OTHER };
+        let counter = if layout.align() >= 32 {
+            &PACKING
+        } else {
+            &OTHER
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         // SAFETY: the caller's promise is the system allocator's own.
         unsafe { System.alloc(layout) }
@@ -40,8 +44,7 @@ static ALLOCATOR: Counting = Counting;
 fn a_step_allocates_only_what_matrixmultiply_packs_into() {
     let (recipe, data) = (small(), digits());
     let backend = Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"));
-    let mut trainer =
-        Trainer::new(&recipe, &data.train, &data.test, &backend, None).expect("fits");
+    let mut trainer = Trainer::new(&recipe, &data.train, &data.test, &backend, None).expect("fits");
     let train = trainer.program().train;
     let device = trainer.device();
     device.run(train, 2).expect("runs");
@@ -49,8 +52,19 @@ fn a_step_allocates_only_what_matrixmultiply_packs_into() {
     let [other, packing] = count();
     device.run(train, 5).expect("runs");
     let [other_after, packing_after] = count();
-    println!("5 steps: {} of our own, {} by matrixmultiply", other_after - other, packing_after - packing);
+    println!(
+        "5 steps: {} of our own, {} by matrixmultiply",
+        other_after - other,
+        packing_after - packing
+    );
     // Entering the thread pool may cost one block of its queue; steps cost nothing.
-    assert!(other_after - other <= 1, "{} allocations in five steps", other_after - other);
-    assert!(packing_after > packing, "the packing buffers are recognised");
+    assert!(
+        other_after - other <= 1,
+        "{} allocations in five steps",
+        other_after - other
+    );
+    assert!(
+        packing_after > packing,
+        "the packing buffers are recognised"
+    );
 }

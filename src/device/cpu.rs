@@ -216,6 +216,11 @@ impl<T: Scalar> Device for Cpu<T> {
             .collect())
     }
 
+    fn read_double(&mut self, view: View) -> Result<Vec<f64>, DeviceError> {
+        let values = self.memory.real.read(view);
+        Ok(values.iter().map(|value| value.to_double()).collect())
+    }
+
     fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError> {
         Ok(self.memory.index.read(view).to_vec())
     }

@@ -38,6 +38,12 @@ pub trait Device {
     /// Reads a view of reals, rounded to `f32`, after all that was run before.
     fn read_real(&mut self, view: View) -> Result<Vec<f32>, DeviceError>;
 
+    /// Reads a view of reals with all the digits this device holds.
+    fn read_double(&mut self, view: View) -> Result<Vec<f64>, DeviceError> {
+        let values = self.read_real(view)?;
+        Ok(values.into_iter().map(f64::from).collect())
+    }
+
     /// Reads a view of indices, after all that was run before.
     fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError>;
 }
