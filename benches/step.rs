@@ -34,7 +34,9 @@ fn dense_step(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let device = trainer.device();
-                device.write(clock, diabolo::device::HostData::Index(&[0, 1])).expect("fits");
+                device
+                    .write(clock, diabolo::device::HostData::Index(&[0, 1]))
+                    .expect("fits");
                 device.run(train, 1).expect("runs");
             });
         });

@@ -1,13 +1,12 @@
 //! The command as users meet it: what it writes, what it refuses, and how it says so.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::SMALL;
 use tempfile::TempDir;
+
+const SMALL: &str = include_str!("common/small.toml");
 
 fn diabolo(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diabolo"));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::digits;
+use common::{digits, small};
 use diabolo::data::draws::{Sampling, nested_draws};
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
@@ -57,7 +57,7 @@ fn accuracies_are_those_of_a_plain_search() {
     };
     let (train, test) = (means(&data.train), means(&data.test));
     let setting = FewLabel {
-        labels: vec![20, 50, 600],
+        labels: small().evaluate.labels,
         draws: 3,
         sampling: Sampling::Uniform,
         seed: 9,

@@ -159,9 +159,9 @@ mod tests {
     fn normals_have_the_moments_of_a_normal() {
         let (mut sums, mut count) = ([0.0f64; 4], 0.0);
         for block in 0..8192 {
-            let words = philox(block * LANES as u32, 1, 0, [42, 0]);
-            for lane in 0..LANES {
-                for z in normal_pair(words[0][lane], words[1][lane]) {
+            let [first, second, ..] = philox(block * LANES as u32, 1, 0, [42, 0]);
+            for (word0, word1) in first.into_iter().zip(second) {
+                for z in normal_pair(word0, word1) {
                     count += 1.0;
                     for (power, sum) in sums.iter_mut().enumerate() {
                         *sum += f64::from(z).powi(power as i32 + 1);
