@@ -34,7 +34,7 @@ impl Activation {
             // Not `max`, which would turn a NaN into 0 and hide it.
             Activation::Relu if x < T::zero() => T::zero(),
             Activation::Relu => x,
-            Activation::Sigmoid => T::one() / (T::one() + (-x).exp()),
+            Activation::Sigmoid => T::one() / (T::one() + (-x).exponential()),
         }
     }
 
@@ -90,11 +90,16 @@ impl Kernel for Forward {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([x], [y]) = memory.real.access([self.x], [self.y]);
         parallel::chunks(y, 1, |first, y| {
-            with_activation!(self.activation, F => {
-                for (y, &x) in y.iter_mut().zip(&x[first..]) {
-                    *y = F.apply(x);
-                }
-            });
+            parallel::simd(
+                #[inline(always)]
+                || {
+                    with_activation!(self.activation, F => {
+                        for (y, &x) in y.iter_mut().zip(&x[first..]) {
+                            *y = F.apply(x);
+                        }
+                    });
+                },
+            );
         });
     }
 
@@ -135,11 +140,16 @@ impl Kernel for Backward {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, dy], [dx]) = memory.real.access([self.y, self.dy], [self.dx]);
         parallel::chunks(dx, 1, |first, dx| {
-            with_activation!(self.activation, F => {
-                for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
-                    *dx = dy * F.slope(y);
-                }
-            });
+            parallel::simd(
+                #[inline(always)]
+                || {
+                    with_activation!(self.activation, F => {
+                        for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
+                            *dx = dy * F.slope(y);
+                        }
+                    });
+                },
+            );
         });
     }
 

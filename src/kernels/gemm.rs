@@ -23,6 +23,7 @@
 
 use rayon::prelude::*;
 
+use super::parallel::{self, with_activation};
 use super::{Activation, Dispatch, Kernel};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
@@ -147,6 +148,20 @@ impl<T> Shared<T> {
     }
 }
 
+/// `y = f(y + bias)` on a row of a block; an empty bias adds nothing.
+#[inline(always)]
+fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
+    with_activation!(activation, F => {
+        if bias.is_empty() {
+            y.iter_mut().for_each(|y| *y = F.apply(*y));
+        } else {
+            for (y, &bias) in y.iter_mut().zip(bias) {
+                *y = F.apply(*y + bias);
+            }
+        }
+    });
+}
+
 impl Kernel for Gemm {
     const NAME: &'static str = "gemm";
     const SHADER: &'static str = include_str!("../../shaders/gemm.wgsl");
@@ -203,16 +218,14 @@ impl Kernel for Gemm {
                 if bias.is_empty() && self.activation == Activation::Identity {
                     return;
                 }
+                let bias = bias.get(j..j + width).unwrap_or(&[]);
                 for row in i..i + height {
                     // SAFETY: a row of this block, which no other block touches.
                     let y = unsafe { std::slice::from_raw_parts_mut(y.at(row * n + j), width) };
-                    if bias.is_empty() {
-                        y.iter_mut().for_each(|y| *y = self.activation.apply(*y));
-                    } else {
-                        for (y, &bias) in y.iter_mut().zip(&bias[j..]) {
-                            *y = self.activation.apply(*y + bias);
-                        }
-                    }
+                    parallel::simd(
+                        #[inline(always)]
+                        || epilogue(y, bias, self.activation),
+                    );
                 }
             });
     }
