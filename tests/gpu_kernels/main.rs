@@ -8,11 +8,13 @@
 //!
 //! Every written operand lies in the middle of a larger buffer, whose rest must stay untouched.
 
+mod harness;
+mod nearest;
+
 use std::sync::Arc;
 
-use diabolo::device::cpu::Cpu;
+use diabolo::device::Device;
 use diabolo::device::gpu::{Gpu, GpuContext, GpuOptions};
-use diabolo::device::{Device, HostData, any_gpu};
 use diabolo::kernels::adam::{Adam, Hyperparameters};
 use diabolo::kernels::batch_norm::{self, Normaliser};
 use diabolo::kernels::clock::Advance;
@@ -20,196 +22,15 @@ use diabolo::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
 use diabolo::kernels::gather::{Gather, Noise};
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::loss::{self, Loss};
-use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
 use diabolo::kernels::random::Stream;
-use diabolo::kernels::{Activation, AnyKernel, activation};
-use diabolo::plan::{Access, Element, Plan, PlanBuilder, RoutineId, View};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use diabolo::kernels::{Activation, activation};
+use diabolo::plan::Element;
+use rand::RngExt;
+
+use harness::{Case, gpu};
 
 const EPSILON: f64 = 1.0 / 16_777_216.0;
 const SIZES: [usize; 5] = [1, 31, 33, 127, 129];
-const CANARY: f32 = -12345.678;
-const CANARY_INDEX: u32 = 0xCAFE_F00D;
-/// Elements before and, at least, after a view.
-const GUARD: usize = 64;
-
-/// An adapter, or none: a failure only where one is required.
-fn gpu(options: GpuOptions) -> Option<Arc<GpuContext>> {
-    let context = any_gpu(options).expect("an adapter that is there opens");
-    if context.is_none() {
-        assert!(
-            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
-            "DIABOLO_REQUIRE_GPU is set, and there is no adapter"
-        );
-        println!("skipped: no GPU adapter, not even a software one");
-    }
-    context
-}
-
-/// One launch with its operands' values.
-struct Case {
-    plan: PlanBuilder,
-    rng: ChaCha8Rng,
-    reals: Vec<(View, Vec<f32>)>,
-    indices: Vec<(View, Vec<u32>)>,
-    bytes: Vec<(View, Vec<u8>)>,
-}
-
-impl Case {
-    fn new(seed: usize) -> Case {
-        Case {
-            plan: PlanBuilder::new(),
-            rng: ChaCha8Rng::seed_from_u64(seed as u64),
-            reals: vec![],
-            indices: vec![],
-            bytes: vec![],
-        }
-    }
-
-    /// A view of `len` elements with canaries around it.
-    fn guarded(&mut self, name: &str, element: Element, len: usize) -> View {
-        let total = (len + 2 * GUARD).next_multiple_of(4);
-        let whole = self.plan.persistent(name, element, total);
-        match element {
-            Element::Real => self.reals.push((whole, vec![CANARY; total])),
-            Element::Index => self.indices.push((whole, vec![CANARY_INDEX; total])),
-            Element::Byte => unreachable!("bytes are never written"),
-        }
-        whole.part(GUARD, len)
-    }
-
-    /// Random reals in a range.
-    fn uniform(&mut self, name: &str, len: usize, range: std::ops::Range<f32>) -> View {
-        let view = self.guarded(name, Element::Real, len);
-        let values: Vec<f32> = (0..len)
-            .map(|_| self.rng.random_range(range.clone()))
-            .collect();
-        self.reals.push((view, values));
-        view
-    }
-
-    fn real(&mut self, name: &str, len: usize) -> View {
-        self.uniform(name, len, -1.0..1.0)
-    }
-
-    fn output(&mut self, name: &str, len: usize) -> View {
-        self.guarded(name, Element::Real, len)
-    }
-
-    fn index(&mut self, name: &str, values: Vec<u32>) -> View {
-        let view = self.guarded(name, Element::Index, values.len());
-        self.indices.push((view, values));
-        view
-    }
-
-    fn load(&self, device: &mut dyn Device) {
-        let mut write = |view, data| device.write(view, data).expect("fits");
-        self.reals
-            .iter()
-            .for_each(|(view, v)| write(*view, HostData::Real(v)));
-        self.indices
-            .iter()
-            .for_each(|(view, v)| write(*view, HostData::Index(v)));
-        self.bytes
-            .iter()
-            .for_each(|(view, v)| write(*view, HostData::Byte(v)));
-    }
-
-    fn finish(mut self, kernel: impl Into<AnyKernel>) -> Ready {
-        let kernel = kernel.into();
-        let routine = self.plan.begin("test");
-        self.plan.launch("test", kernel.clone());
-        let plan = std::mem::take(&mut self.plan)
-            .finish(u64::MAX)
-            .expect("fits");
-        let plan = Arc::new(plan);
-        Ready {
-            case: self,
-            plan,
-            routine,
-            kernel,
-        }
-    }
-}
-
-struct Ready {
-    case: Case,
-    plan: Arc<Plan>,
-    routine: RoutineId,
-    kernel: AnyKernel,
-}
-
-impl Ready {
-    fn run(&self, device: &mut dyn Device) {
-        self.case.load(device);
-        device.run(self.routine, 1).expect("runs");
-    }
-
-    /// Runs on the three devices and compares every written operand. `tolerance(operand, index,
-    /// expected)` is absolute.
-    fn compare(&self, context: &Arc<GpuContext>, tolerance: impl Fn(&str, usize, f64) -> f64) {
-        let mut reference =
-            Cpu::<f64>::new(self.plan.clone(), Cpu::<f64>::pool(2).expect("threads"));
-        self.run(&mut reference);
-        let cpu = Cpu::<f32>::new(self.plan.clone(), Cpu::<f32>::pool(2).expect("threads"));
-        let gpu = Gpu::new(context.clone(), self.plan.clone()).expect("loads");
-        let devices: [(&str, Box<dyn Device>); 2] =
-            [("cpu", Box::new(cpu)), ("gpu", Box::new(gpu))];
-        for (name, mut device) in devices {
-            self.run(device.as_mut());
-            for operand in self.kernel.operands() {
-                if operand.access == Access::Read {
-                    continue;
-                }
-                let what = format!("{} on {name}: {}", self.kernel.name(), operand.name);
-                self.check_canaries(device.as_mut(), operand.view, &what);
-                if self.plan.buffer(operand.view).element == Element::Index {
-                    let expected = reference.read_index(operand.view).expect("readable");
-                    let got = device.read_index(operand.view).expect("readable");
-                    assert_eq!(got, expected, "{what}");
-                    continue;
-                }
-                let got = device.read_real(operand.view).expect("readable");
-                for (i, (&expected, &got)) in
-                    reference.reals(operand.view).iter().zip(&got).enumerate()
-                {
-                    let allowed = tolerance(operand.name, i, expected);
-                    let error = (f64::from(got) - expected).abs();
-                    assert!(
-                        error <= allowed,
-                        "{what}[{i}] = {got}, expected {expected}: off by {error:e}, allowed {allowed:e}; {:?}",
-                        self.kernel
-                    );
-                }
-            }
-        }
-    }
-
-    fn check_canaries(&self, device: &mut dyn Device, view: View, what: &str) {
-        let buffer = self.plan.buffer(view);
-        let whole = View {
-            offset: 0,
-            len: buffer.len,
-            ..view
-        };
-        let outside = |i: &usize| *i < view.offset || *i >= view.offset + view.len;
-        let touched = match buffer.element {
-            Element::Real => {
-                let all = device.read_real(whole).expect("readable");
-                (0..all.len()).filter(outside).find(|&i| all[i] != CANARY)
-            }
-            _ => {
-                let all = device.read_index(whole).expect("readable");
-                (0..all.len())
-                    .filter(outside)
-                    .find(|&i| all[i] != CANARY_INDEX)
-            }
-        };
-        assert_eq!(touched, None, "{what}: an element outside was written");
-    }
-}
-
 const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::Sigmoid];
 
 /// How far f moves for an error in its argument, plus f's own: a sigmoid's slope is 1/4 at most,
@@ -603,104 +424,6 @@ fn the_clock_advances() {
     let clock = test.index("clock", vec![41, u32::MAX]);
     test.finish(Advance { clock })
         .compare(&context, |_, _, _| 0.0);
-}
-
-#[test]
-fn norms_and_distances() {
-    let Some(context) = gpu(GpuOptions::default()) else {
-        return;
-    };
-    for rows in SIZES {
-        for cols in SIZES {
-            let mut test = Case::new(rows + cols);
-            let x = test.real("x", rows * cols).matrix(rows, cols);
-            let norms = test.output("norms", rows);
-            let bound = 4.0 * (cols as f64).sqrt() * EPSILON * cols as f64;
-            test.finish(RowNorms { x, norms })
-                .compare(&context, |_, _, _| bound);
-
-            let mut test = Case::new(rows + cols);
-            let (references, first) = (cols + 7, 3);
-            let kernel = Distances {
-                dots: test.real("dots", rows * cols).matrix(rows, cols),
-                query_norms: test.uniform("query norms", rows, 0.5..2.0),
-                reference_norms: test.uniform("reference norms", cols, 0.5..2.0),
-                euclidean: test
-                    .real("euclidean", rows * references)
-                    .matrix(rows, references),
-                cosine: test
-                    .real("cosine", rows * references)
-                    .matrix(rows, references),
-                first,
-            };
-            test.finish(kernel).compare(&context, |_, i, _| {
-                let written = (first..first + cols).contains(&(i % references));
-                // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
-                if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
-            });
-        }
-    }
-}
-
-#[test]
-fn nearest_neighbours_agree_exactly_ties_and_all() {
-    let Some(context) = gpu(GpuOptions::default()) else {
-        return;
-    };
-    for (queries, references, draws, sizes) in [
-        (1, 1, 1, vec![1]),
-        (3, 31, 2, vec![5, 31]),
-        (33, 129, 7, vec![1, 2, 17, 64, 129]),
-        (65, 300, 3, vec![10, 20, 30, 40, 50, 60, 70, 300]),
-    ] {
-        let mut test = Case::new(queries);
-        let longest = *sizes.last().expect("not empty");
-        // Few distinct distances: many ties.
-        let distances: Vec<f32> = (0..queries * references)
-            .map(|_| test.rng.random_range(0..20) as f32 / 8.0)
-            .collect();
-        let view = test.guarded("distances", Element::Real, distances.len());
-        test.reals.push((view, distances.clone()));
-        let mut candidates = Vec::new();
-        for _ in 0..draws {
-            let mut all: Vec<u32> = (0..references as u32).collect();
-            rand::seq::SliceRandom::shuffle(&mut all[..], &mut test.rng);
-            candidates.extend_from_slice(&all[..longest]);
-        }
-        let len = Nearest::len(queries, draws, sizes.len());
-        let kernel = Nearest {
-            distances: view.matrix(queries, references),
-            candidates: test.index("candidates", candidates.clone()),
-            draws,
-            sizes: sizes.clone(),
-            neighbours: test.guarded("neighbours", Element::Index, len),
-        };
-        let neighbours = kernel.neighbours;
-        let ready = test.finish(kernel);
-        ready.compare(&context, |_, _, _| 0.0);
-
-        // And both are right: a plain sort says the same.
-        let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::pool(1).expect("a thread"));
-        ready.run(&mut cpu);
-        let got = cpu.read_index(neighbours).expect("readable");
-        let mut lists = got.chunks_exact(diabolo::kernels::nearest::K);
-        for query in distances.chunks_exact(references) {
-            for draw in candidates.chunks_exact(longest) {
-                for &size in &sizes {
-                    let mut expected = draw[..size].to_vec();
-                    expected.sort_by(|&a, &b| {
-                        let of = |i: u32| query[i as usize];
-                        of(a).total_cmp(&of(b)).then(a.cmp(&b))
-                    });
-                    expected.resize(diabolo::kernels::nearest::K, u32::MAX);
-                    assert_eq!(
-                        lists.next().expect("one per query, draw and size"),
-                        expected
-                    );
-                }
-            }
-        }
-    }
 }
 
 #[test]
