@@ -179,6 +179,9 @@ pub struct Train {
     /// How α changes.
     #[serde(default)]
     pub schedule: Schedule,
+    /// Steps over which the rate first rises from 0, linearly: large rates want small first steps.
+    #[serde(default)]
+    pub warmup_steps: usize,
     /// Seeds initial weights, shuffles, noise and label draws.
     #[serde(default)]
     pub seed: u64,
@@ -191,20 +194,27 @@ pub enum Schedule {
     /// It does not.
     #[default]
     Constant,
-    /// Half a cosine, from α to 0 (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
+    /// Half a cosine, from α after the warm-up to 0 (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
     Cosine,
 }
 
 impl Train {
     /// Learning rate of step `done` (from 0) of `total`.
     pub fn rate(&self, done: u64, total: u64) -> f64 {
-        match self.schedule {
-            Schedule::Constant => self.learning_rate,
+        let warmup = self.warmup_steps as u64;
+        let scheduled = match self.schedule {
+            Schedule::Constant => 1.0,
             Schedule::Cosine => {
-                let part = done as f64 / total as f64;
-                self.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+                let part =
+                    done.saturating_sub(warmup) as f64 / total.saturating_sub(warmup).max(1) as f64;
+                0.5 * (1.0 + (std::f64::consts::PI * part).cos())
             }
-        }
+        };
+        let risen = match warmup {
+            0 => 1.0,
+            _ => ((done + 1) as f64 / warmup as f64).min(1.0),
+        };
+        self.learning_rate * scheduled * risen
     }
 }
 
@@ -343,6 +353,10 @@ impl Recipe {
                 "α > 0",
             );
         }
+        if train.warmup_steps > 1_000_000 {
+            let value = train.warmup_steps.to_string();
+            return wrong("train.warmup_steps", value, "at most 1000000 steps");
+        }
         // TOML's integers are signed.
         if train.seed > i64::MAX as u64 {
             return wrong("train.seed", train.seed.to_string(), "a seed below 2⁶³");
@@ -442,11 +456,20 @@ mod tests {
 
     #[test]
     fn the_cosine_schedule_starts_at_alpha_and_ends_near_zero() {
-        let mut train = Recipe::load("mnist-dense").expect("valid").train;
+        let mut train = Recipe::load("reference-dense").expect("valid").train;
         train.schedule = Schedule::Cosine;
         train.learning_rate = 2.0;
         assert_eq!(train.rate(0, 100), 2.0);
         assert!((train.rate(50, 100) - 1.0).abs() < 1e-12);
         assert!(train.rate(99, 100) < 1e-3);
+    }
+
+    #[test]
+    fn a_warm_up_rises_to_alpha_in_a_line() {
+        let mut train = Recipe::load("reference-dense").expect("valid").train;
+        train.warmup_steps = 10;
+        train.learning_rate = 2.0;
+        let rates = [0, 4, 9, 10, 99].map(|done| train.rate(done, 100));
+        assert_eq!(rates, [0.2, 1.0, 2.0, 2.0, 2.0]);
     }
 }

@@ -45,32 +45,60 @@ fn twenty_losses(recipe: &Recipe, data: &Dataset, backend: &Backend) -> Vec<f32>
     trainer.losses().expect("readable")
 }
 
+/// The worst relative difference of two runs' losses.
+fn worst_difference(one: &[f32], other: &[f32]) -> f64 {
+    let relative = |(a, b): (&f32, &f32)| f64::from((a - b).abs() / a);
+    one.iter().zip(other).map(relative).fold(0.0, f64::max)
+}
+
+/// A recipe's images for twenty steps.
+fn images_of(recipe: &Recipe) -> Dataset {
+    let mut data = diabolo::data::mnist::load().expect("bundled");
+    data.truncate(20 * recipe.train.batch, 500);
+    data
+}
+
 #[test]
-fn the_losses_of_the_first_twenty_steps_agree_to_1e_4() {
+fn the_losses_of_the_main_job_agree_to_1e_4_over_twenty_steps() {
+    let Some(context) = gpu(GpuOptions::default()) else {
+        return;
+    };
+    let recipe = Recipe::load("mnist-dense").expect("built in");
+    let data = images_of(&recipe);
+    let on_cpu = twenty_losses(&recipe, &data, &cpu());
+    let on_gpu = twenty_losses(&recipe, &data, &Backend::Gpu(context));
+    let worst = worst_difference(&on_cpu, &on_gpu);
+    println!("mnist-dense, 20 steps: cpu against gpu {worst:.1e}");
+    assert!(worst <= 1e-4, "{on_cpu:?} {on_gpu:?}");
+}
+
+/// At a constant rate from the first step on, Adam multiplies rounding errors by some 1.5 a step:
+/// after twenty even the CPU's f32 is 1e-4 away from its f64. No fixed tolerance is right for both
+/// ends of that, so f64 is the judge: the GPU may be no further from it than a few times the CPU.
+#[test]
+fn without_a_warm_up_the_gpu_stays_as_close_to_f64_as_the_cpu_does() {
     let Some(context) = gpu(GpuOptions::default()) else {
         return;
     };
     let gpu = Backend::Gpu(context);
-    let mut data = diabolo::data::mnist::load().expect("bundled");
-    data.truncate(20 * 128, 500);
-    for (name, loss) in [
-        ("reference-dense", LossName::Mse),
-        ("reference-dense", LossName::Bce),
-        (
-            "mnist-dense",
-            Recipe::load("mnist-dense").expect("built in").model.loss,
-        ),
-    ] {
-        let mut recipe = Recipe::load(name).expect("built in");
+    let double = Backend::CpuDouble(Cpu::<f64>::pool(0).expect("threads"));
+    for loss in [LossName::Mse, LossName::Bce] {
+        let mut recipe = Recipe::load("reference-dense").expect("built in");
         recipe.model.loss = loss;
-        let (on_cpu, on_gpu) = (
-            twenty_losses(&recipe, &data, &cpu()),
-            twenty_losses(&recipe, &data, &gpu),
-        );
-        let relative = |(cpu, gpu): (&f32, &f32)| f64::from((cpu - gpu).abs() / cpu);
-        let worst = on_cpu.iter().zip(&on_gpu).map(relative).fold(0.0, f64::max);
-        println!("{name}, {loss:?}: worst relative difference {worst:.1e}");
-        assert!(worst <= 1e-4, "{on_cpu:?} {on_gpu:?}");
+        let data = images_of(&recipe);
+        let [cpu, gpu, double] =
+            [&cpu(), &gpu, &double].map(|backend| twenty_losses(&recipe, &data, backend));
+        let [early, late] = [8, 20].map(|steps| {
+            let of = |losses: &[f32]| worst_difference(&losses[..steps], &double[..steps]);
+            println!(
+                "{loss:?}, {steps} steps, from f64: cpu {:.1e}, gpu {:.1e}",
+                of(&cpu),
+                of(&gpu)
+            );
+            (of(&cpu), of(&gpu))
+        });
+        assert!(early.1 <= 1e-5, "{gpu:?} {double:?}");
+        assert!(late.1 <= 4.0 * late.0.max(1e-6), "{gpu:?} {double:?}");
     }
 }
 

@@ -55,6 +55,8 @@ impl fmt::Display for Choice {
 pub enum Backend {
     /// The CPU, in `f32`, on these threads.
     Cpu(Arc<rayon::ThreadPool>),
+    /// The CPU in `f64`: what rounding in `f32` is measured against.
+    CpuDouble(Arc<rayon::ThreadPool>),
     /// A GPU.
     Gpu(Arc<GpuContext>),
 }
@@ -64,6 +66,7 @@ impl Backend {
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
             Backend::Cpu(pool) => Box::new(Cpu::<f32>::new(plan, pool.clone())),
+            Backend::CpuDouble(pool) => Box::new(Cpu::<f64>::new(plan, pool.clone())),
             Backend::Gpu(context) => Box::new(Gpu::new(context.clone(), plan)?),
         })
     }
@@ -71,7 +74,9 @@ impl Backend {
     /// What reports say of it.
     pub fn info(&self) -> DeviceInfo {
         match self {
-            Backend::Cpu(pool) => DeviceInfo::cpu(pool.current_num_threads()),
+            Backend::Cpu(pool) | Backend::CpuDouble(pool) => {
+                DeviceInfo::cpu(pool.current_num_threads())
+            }
             Backend::Gpu(context) => DeviceInfo::gpu(context.name()),
         }
     }
