@@ -5,7 +5,7 @@ use comfy_table::CellAlignment;
 
 use diabolo::device::list;
 
-use super::{Done, Failure, table};
+use super::{Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -21,14 +21,11 @@ pub struct Options {
 pub fn devices(options: &Options) -> Result<Done, Failure> {
     let listing = list();
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&listing)?);
+        print(serde_json::to_string_pretty(&listing)?)?;
         return Ok(Done::Fully);
     }
-    println!(
-        "CPU: {} cores, {}",
-        listing.cpu.cores,
-        listing.cpu.simd.join(" ")
-    );
+    let (cores, simd) = (listing.cpu.cores, listing.cpu.simd.join(" "));
+    print(format!("CPU: {cores} cores, {simd}"))?;
     if !listing.adapters.is_empty() {
         let mut table = table::new([
             "adapter",
@@ -61,8 +58,8 @@ pub fn devices(options: &Options) -> Result<Done, Failure> {
                 yes(adapter.subgroups),
             ]);
         }
-        println!("{table}");
+        print(table)?;
     }
-    println!("auto takes {}.", listing.reason);
+    print(format!("auto takes {}.", listing.reason))?;
     Ok(Done::Fully)
 }

@@ -9,7 +9,7 @@ use diabolo::data::{Images, idx, npy};
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
-use super::{DeviceOptions, Done, Failure};
+use super::{DeviceOptions, Done, Failure, print};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -67,12 +67,11 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     let codes = inference.encode(&images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     npy::write_matrix(out, images.count, inference.code_width(), &codes)?;
-    println!(
-        "{} × {} features written to {}",
-        images.count,
-        inference.code_width(),
+    let (count, width) = (images.count, inference.code_width());
+    print(format!(
+        "{count} × {width} features written to {}",
         out.display()
-    );
+    ))?;
     Ok(Done::Fully)
 }
 

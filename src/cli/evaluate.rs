@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use diabolo::data::draws::Sampling;
-use diabolo::evaluate::Features;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
-use super::run::{few_label_setting, judge, load};
-use super::{DeviceOptions, Done, Failure, table};
+use super::run::{encode, few_label_setting, judge, load};
+use super::{DeviceOptions, Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -67,22 +66,12 @@ pub fn evaluate(options: &Options) -> Result<Done, Failure> {
     let setting = few_label_setting(&recipe);
     setting.check(&data.train_labels, data.classes)?;
     let mut inference = Inference::new(&recipe, data.train.features(), &weights, backend)?;
-    let width = inference.code_width();
-    let bar = super::progress::bar("encoding", (data.train.count + data.test.count) as u64);
-    let mut features = |images, first: usize| -> Result<Features, Failure> {
-        let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
-        Ok(Features { width, values })
-    };
-    let pair = [
-        features(&data.train, 0)?,
-        features(&data.test, data.train.count)?,
-    ];
-    bar.finish_and_clear();
-    let rows = judge(&recipe, setting, &data, backend, pair)?;
+    let features = encode(&mut inference, &data)?;
+    let rows = judge(&recipe, &setting, &data, backend, features)?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        print(serde_json::to_string_pretty(&rows)?)?;
     } else {
-        println!("{}", table::few_label(&rows));
+        print(table::few_label(&rows))?;
     }
     Ok(Done::Fully)
 }

@@ -9,6 +9,8 @@ mod run;
 mod table;
 
 use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -70,6 +72,15 @@ impl DeviceOptions {
 
 /// Any error; its message is whole on its own.
 type Failure = Box<dyn Error>;
+
+/// Writes a line to standard output. A reader that has gone away (`diabolo recipes | head -1`) wants
+/// no more, which is no error.
+fn print(text: impl Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
 
 /// What a command came to.
 enum Done {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use diabolo::recipe::{BUILT_IN, Recipe};
 
-use super::{Done, Failure, table};
+use super::{Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -30,7 +30,7 @@ enum Command {
 
 pub fn recipes(options: &Options) -> Result<Done, Failure> {
     if let Some(Command::Show { name }) = &options.command {
-        print!("{}", Recipe::load(name)?.to_toml());
+        print(Recipe::load(name)?.to_toml().trim_end())?;
         return Ok(Done::Fully);
     }
     let recipes = BUILT_IN
@@ -38,13 +38,13 @@ pub fn recipes(options: &Options) -> Result<Done, Failure> {
         .map(|(name, text)| Recipe::parse(name, text));
     let recipes = recipes.collect::<Result<Vec<_>, _>>()?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&recipes)?);
+        print(serde_json::to_string_pretty(&recipes)?)?;
         return Ok(Done::Fully);
     }
     let mut table = table::new(["recipe", "what it does"]);
     for recipe in recipes {
         table.add_row([recipe.name, recipe.description]);
     }
-    println!("{table}");
+    print(table)?;
     Ok(Done::Fully)
 }

@@ -9,13 +9,13 @@ use clap::Args;
 
 use diabolo::data::{Dataset, npy};
 use diabolo::device::Backend;
-use diabolo::evaluate::{Features, FewLabel, few_label, normalise};
+use diabolo::evaluate::{Features, FewLabel, Row, Rows, few_label, normalise};
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
 use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights};
 
 use super::progress::{TrainingBar, bar};
-use super::{DeviceOptions, Done, Failure, table};
+use super::{DeviceOptions, Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -81,20 +81,29 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let (folder, checkpoint) = RunFolder::open(&path, &recipe, start)?;
 
     let backend = &selected.backend;
-    let Some((weights, seconds_training)) =
-        train(options, &recipe, &data, backend, &folder, checkpoint)?
-    else {
+    let resumed = checkpoint.is_some();
+    let trainer = Trainer::new(&recipe, &data.train, &data.test, backend, checkpoint)?;
+    // Everything that can be wrong with the recipe has been found by now.
+    if !resumed {
+        folder.begin(&recipe)?;
+    }
+    let Some((weights, seconds_training)) = train(options, &recipe, trainer, &folder)? else {
         return Ok(Done::Interrupted);
     };
     let began_evaluating = Instant::now();
-    let [train, test] = encode(&recipe, &data, backend, &folder, &weights)?;
-    let few_label = judge(
-        &recipe,
-        few_label_setting(&recipe),
-        &data,
-        backend,
-        [train, test],
-    )?;
+    let mut inference = Inference::new(&recipe, data.train.features(), &weights, backend)?;
+    let [train, test] = encode(&mut inference, &data)?;
+    for (features, path) in [
+        (&train, folder.features("train")),
+        (&test, folder.features("test")),
+    ] {
+        npy::write_matrix(&path, features.count(), features.width, &features.values)?;
+    }
+    let pictures = folder.reconstructions();
+    write_reconstructions(&pictures, &data.test, &data.test_labels, &mut inference)?;
+    drop(inference);
+    let setting = few_label_setting(&recipe);
+    let few_label = judge(&recipe, &setting, &data, backend, [train, test])?;
 
     let last = Metrics::read(&folder.metrics()).pop();
     let last = last.ok_or("metrics.jsonl has lost its last line: run again with --force")?;
@@ -119,15 +128,20 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     };
     summary.save(&folder.summary())?;
     if options.json {
-        println!("{}", summary.to_json());
+        print(summary.to_json())?;
     } else {
-        println!("{}", table::few_label(&summary.few_label));
-        println!(
-            "loss: training {:.5}, held-out {:.5}; trained in {:.1} s, evaluated in {:.1} s",
-            summary.loss.train, summary.loss.test, summary.seconds.train, summary.seconds.evaluate
-        );
-        println!("weights: sha256 {}", summary.weights_sha256);
-        println!("written to {}", folder.path.display());
+        print(table::few_label(&summary.few_label))?;
+        let (loss, seconds) = (summary.loss, summary.seconds);
+        print(format!(
+            "loss: training {:.5}, held-out {:.5}; trained in {:.1} s, evaluated in {:.1} s\n\
+             weights: sha256 {}\nwritten to {}",
+            loss.train,
+            loss.test,
+            seconds.train,
+            seconds.evaluate,
+            summary.weights_sha256,
+            folder.path.display()
+        ))?;
     }
     Ok(Done::Fully)
 }
@@ -161,17 +175,15 @@ pub fn few_label_setting(recipe: &Recipe) -> FewLabel {
     }
 }
 
-/// Trains to the end. None if interrupted, with everything saved.
+/// Trains to the end. Returns the weights and the seconds it took; none if interrupted, with
+/// everything saved.
 fn train(
     options: &Options,
     recipe: &Recipe,
-    data: &Dataset,
-    backend: &Backend,
+    mut trainer: Trainer,
     folder: &RunFolder,
-    checkpoint: Option<diabolo::train::Checkpoint>,
 ) -> Result<Option<(Weights, f64)>, Failure> {
     let began = Instant::now();
-    let mut trainer = Trainer::new(recipe, &data.train, &data.test, backend, checkpoint)?;
     let progress = trainer.progress();
     let mut metrics = Metrics::open(&folder.metrics(), progress.epoch)?;
     let epochs = recipe.train.epochs;
@@ -214,52 +226,30 @@ fn interrupt() -> Result<Arc<AtomicBool>, Failure> {
     Ok(raised)
 }
 
-/// Features of the training and the test images, written to the folder with some pictures.
-fn encode(
-    recipe: &Recipe,
-    data: &Dataset,
-    backend: &Backend,
-    folder: &RunFolder,
-    weights: &Weights,
-) -> Result<[Features; 2], Failure> {
-    let mut inference = Inference::new(recipe, data.train.features(), weights, backend)?;
+/// Features of the training and the test images.
+pub fn encode(inference: &mut Inference, data: &Dataset) -> Result<[Features; 2], Failure> {
     let width = inference.code_width();
     let bar = bar("encoding", (data.train.count + data.test.count) as u64);
     let mut features = |images, first: usize| -> Result<Features, Failure> {
         let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
         Ok(Features { width, values })
     };
-    let train = features(&data.train, 0)?;
-    let test = features(&data.test, data.train.count)?;
+    let pair = [
+        features(&data.train, 0)?,
+        features(&data.test, data.train.count)?,
+    ];
     bar.finish_and_clear();
-    for (features, path) in [
-        (&train, folder.features("train")),
-        (&test, folder.features("test")),
-    ] {
-        npy::write_matrix(
-            &path,
-            features.values.len() / width,
-            width,
-            &features.values,
-        )?;
-    }
-    write_reconstructions(
-        &folder.reconstructions(),
-        &data.test,
-        &data.test_labels,
-        &mut inference,
-    )?;
-    Ok([train, test])
+    Ok(pair)
 }
 
 /// Few-label accuracies of pixels and of features.
 pub fn judge(
     recipe: &Recipe,
-    setting: FewLabel,
+    setting: &FewLabel,
     data: &Dataset,
     backend: &Backend,
     [mut train, mut test]: [Features; 2],
-) -> Result<Vec<diabolo::evaluate::Row>, Failure> {
+) -> Result<Vec<Row>, Failure> {
     const RESOLUTION: f64 = 1000.0;
     normalise(recipe.evaluate.normalise, &mut train, &mut test);
     let bar = bar("judging", RESOLUTION as u64);
@@ -268,7 +258,7 @@ pub fn judge(
         [(&data.train, &data.test), (&train, &test)],
         (&data.train_labels, &data.test_labels),
         data.classes,
-        &setting,
+        setting,
         &|done| bar.set_position((RESOLUTION * done) as u64),
     )?;
     bar.finish_and_clear();

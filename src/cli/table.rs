@@ -47,7 +47,7 @@ pub fn few_label(rows: &[Row]) -> Table {
             row.draws.to_string(),
             match row.k {
                 K::Fixed(k) => k.to_string(),
-                K::Chosen(()) => "chosen".to_owned(),
+                K::Chosen => "chosen".to_owned(),
             },
             row.distance.to_owned(),
             spread(row.raw.mean, row.raw.sd),

@@ -5,7 +5,7 @@
 //! difference, draw by draw.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::data::DataError;
@@ -62,17 +62,22 @@ pub struct Gain {
 }
 
 /// Neighbours that vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum K {
     /// So many.
     Fixed(usize),
     /// As many as predict the labelled images best from each other, in every draw anew.
-    Chosen(#[serde(serialize_with = "chosen")] ()),
+    Chosen,
 }
 
-fn chosen<S: serde::Serializer>(_: &(), serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("chosen")
+impl Serialize for K {
+    /// The number, or `"chosen"`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            K::Fixed(k) => k.serialize(serializer),
+            K::Chosen => serializer.serialize_str("chosen"),
+        }
+    }
 }
 
 /// One line of the result: accuracies over the draws on all test images.
@@ -123,7 +128,7 @@ pub fn few_label(
     let mut rows = Vec::new();
     for (group, draws) in groups.iter().enumerate() {
         for (size, &labels) in draws.sizes.iter().enumerate() {
-            for k in [K::Fixed(1), K::Chosen(())] {
+            for k in [K::Fixed(1), K::Chosen] {
                 for (distance, metric) in Distance::ALL.into_iter().enumerate() {
                     let accuracies =
                         |of: &Measured| of[group].accuracies(size, distance, k).to_vec();
@@ -434,7 +439,7 @@ mod tests {
 
     #[test]
     fn k_is_written_as_a_number_or_as_chosen() {
-        let json = serde_json::to_string(&[K::Fixed(1), K::Chosen(())]).expect("plain data");
+        let json = serde_json::to_string(&[K::Fixed(1), K::Chosen]).expect("plain data");
         assert_eq!(json, r#"[1,"chosen"]"#);
     }
 }

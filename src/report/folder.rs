@@ -86,7 +86,7 @@ impl RunFolder {
         }
     }
 
-    /// Makes the folder ready and writes the recipe into it. Returns the checkpoint to resume.
+    /// Looks whether a run may begin here, and touches nothing. Returns the checkpoint to resume.
     pub fn open(
         path: &Path,
         recipe: &Recipe,
@@ -100,18 +100,22 @@ impl RunFolder {
             Err(source) => return Err(folder.io("read", source)),
         };
         match start {
-            Start::Resume => return folder.resume(recipe),
-            Start::New if is_run => return Err(FolderError::Taken(path.to_owned())),
-            Start::Force if is_run => folder.clear()?,
-            _ if !is_empty => return Err(FolderError::NotARun(path.to_owned())),
-            _ => {}
+            Start::Resume => folder.resume(recipe),
+            Start::New if is_run => Err(FolderError::Taken(folder.path)),
+            _ if !is_run && !is_empty => Err(FolderError::NotARun(folder.path)),
+            _ => Ok((folder, None)),
         }
-        let features = path.join("features");
-        std::fs::create_dir_all(&features).map_err(|source| folder.io("create", source))?;
-        write_atomically(&folder.recipe(), |writer| {
+    }
+
+    /// Makes the folder of a new run: what an older run left goes, the recipe is written.
+    pub fn begin(&self, recipe: &Recipe) -> Result<(), FolderError> {
+        self.clear()?;
+        let features = self.path.join("features");
+        std::fs::create_dir_all(&features).map_err(|source| self.io("create", source))?;
+        write_atomically(&self.recipe(), |writer| {
             writer.write_all(recipe.to_toml().as_bytes())
         })?;
-        Ok((folder, None))
+        Ok(())
     }
 
     fn resume(self, recipe: &Recipe) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {
@@ -233,7 +237,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let path = parent.path().join("deep/run");
         let (folder, checkpoint) = RunFolder::open(&path, &recipe(), Start::New).expect("new");
-        assert!(checkpoint.is_none());
+        assert!(checkpoint.is_none() && !path.exists());
+        folder.begin(&recipe()).expect("made");
         assert_eq!(Recipe::read(&folder.recipe()).expect("written"), recipe());
     }
 
@@ -241,12 +246,18 @@ mod tests {
     fn a_run_is_replaced_only_by_force_and_only_its_own_files() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
-        RunFolder::open(path, &recipe(), Start::New).expect("empty");
+        let (run, _) = RunFolder::open(path, &recipe(), Start::New).expect("empty");
+        run.begin(&recipe()).expect("made");
         let error = RunFolder::open(path, &recipe(), Start::New).expect_err("taken");
         assert!(error.to_string().contains("--resume"), "{error}");
         std::fs::write(path.join("notes.txt"), "mine").expect("written");
         std::fs::write(path.join("summary.json"), "{}").expect("written");
-        RunFolder::open(path, &recipe(), Start::Force).expect("forced");
+        let (run, _) = RunFolder::open(path, &recipe(), Start::Force).expect("forced");
+        assert!(
+            path.join("summary.json").is_file(),
+            "nothing goes before the new run begins"
+        );
+        run.begin(&recipe()).expect("made");
         assert!(path.join("notes.txt").is_file());
         assert!(!path.join("summary.json").exists());
     }
