@@ -130,9 +130,8 @@ pub fn few_label(
         for (size, &labels) in draws.sizes.iter().enumerate() {
             for k in [K::Fixed(1), K::Chosen] {
                 for (distance, metric) in Distance::ALL.into_iter().enumerate() {
-                    let accuracies =
-                        |of: &Measured| of[group].accuracies(size, distance, k).to_vec();
-                    let (raw, features) = (accuracies(&measured[0]), accuracies(&measured[1]));
+                    let [raw, features] =
+                        [0, 1].map(|of: usize| measured[of][group].accuracies(size, distance, k));
                     rows.push(Row {
                         labels,
                         draws: draws.lists.len(),
@@ -189,16 +188,31 @@ fn groups(labels: &[u8], classes: usize, setting: &FewLabel) -> Result<Vec<Draws
     Ok(groups)
 }
 
-/// Of one group: `[size][distance][k = 1 or chosen][draw]`.
-struct Accuracies(Vec<[[Vec<f64>; 2]; 2]>);
-
-impl Accuracies {
-    fn accuracies(&self, size: usize, distance: usize, k: K) -> &[f64] {
-        &self.0[size][distance][usize::from(k != K::Fixed(1))]
-    }
+/// Test images classified rightly in one group's draws: with k = 1 and with the chosen k, by each
+/// distance.
+struct Tally {
+    images: usize,
+    sizes: usize,
+    /// `[draw · sizes + size][distance][k]`
+    hits: Vec<[[usize; 2]; 2]>,
 }
 
-type Measured = Vec<Accuracies>;
+impl Tally {
+    fn new(draws: &Draws, images: usize) -> Tally {
+        Tally {
+            images,
+            sizes: draws.sizes.len(),
+            hits: vec![[[0; 2]; 2]; draws.lists.len() * draws.sizes.len()],
+        }
+    }
+
+    /// Accuracy of every draw.
+    fn accuracies(&self, size: usize, distance: usize, k: K) -> Vec<f64> {
+        let draws = self.hits.iter().skip(size).step_by(self.sizes);
+        let hits = draws.map(|hits| hits[distance][usize::from(k == K::Chosen)]);
+        hits.map(|hits| hits as f64 / self.images as f64).collect()
+    }
+}
 
 /// Chosen k of one group: `[size][distance][draw]`.
 type Choices = Vec<[Vec<usize>; 2]>;
@@ -210,7 +224,7 @@ fn measure(
     (train_labels, test_labels): Labels<'_>,
     groups: &[Draws],
     progress: &dyn Fn(f64),
-) -> Result<Measured, FewLabelError> {
+) -> Result<Vec<Tally>, FewLabelError> {
     /// Part of the time that choosing k takes, roughly.
     const CHOOSING: f64 = 0.3;
     let shapes: Vec<_> = groups
@@ -235,31 +249,26 @@ fn measure(
         );
     }
 
-    // hits[group][draw][size][distance][k = 1 or chosen]
-    let mut hits: Vec<Vec<Vec<[[usize; 2]; 2]>>> = groups
-        .iter()
-        .map(|draws| vec![vec![[[0; 2]; 2]; draws.sizes.len()]; draws.lists.len()])
-        .collect();
+    let tally = |draws| Tally::new(draws, test.count());
+    let mut tallies: Vec<Tally> = groups.iter().map(tally).collect();
     for first in (0..test.count()).step_by(BLOCK) {
         let block = first..test.count().min(first + BLOCK);
         let found = search.run(test, block.clone())?;
-        for (group, found) in found.iter().enumerate() {
-            hits[group]
+        for ((tally, found), choices) in tallies.iter_mut().zip(&found).zip(&choices) {
+            let sizes = tally.sizes;
+            tally
+                .hits
                 .par_iter_mut()
                 .enumerate()
-                .for_each(|(draw, hits)| {
-                    for (size, hits) in hits.iter_mut().enumerate() {
-                        for distance in 0..2 {
-                            let chosen = choices[group][size][distance][draw];
-                            for (which, k) in [1, chosen].into_iter().enumerate() {
-                                hits[distance][which] += block
-                                    .clone()
-                                    .filter(|&query| {
-                                        let near =
-                                            found[distance].neighbours(query - first, draw, size);
-                                        vote(near, k, train_labels) == Some(test_labels[query])
-                                    })
-                                    .count();
+                .for_each(|(index, hits)| {
+                    let (draw, size) = (index / sizes, index % sizes);
+                    for (distance, hits) in hits.iter_mut().enumerate() {
+                        let ks = [1, choices[size][distance][draw]];
+                        for query in block.clone() {
+                            let near = found[distance].neighbours(query - first, draw, size);
+                            for (hits, k) in hits.iter_mut().zip(ks) {
+                                let right = vote(near, k, train_labels) == Some(test_labels[query]);
+                                *hits += usize::from(right);
                             }
                         }
                     }
@@ -267,27 +276,7 @@ fn measure(
         }
         progress(CHOOSING + (1.0 - CHOOSING) * block.end as f64 / test.count() as f64);
     }
-    let accuracy = |hits: usize| hits as f64 / test.count() as f64;
-    let per_group = groups.iter().zip(hits);
-    Ok(per_group
-        .map(|(draws, hits)| {
-            let sizes = 0..draws.sizes.len();
-            Accuracies(
-                sizes
-                    .map(|size| {
-                        [0, 1].map(|distance| {
-                            [0, 1].map(|which| {
-                                let draws = hits.iter();
-                                draws
-                                    .map(|hits| accuracy(hits[size][distance][which]))
-                                    .collect()
-                            })
-                        })
-                    })
-                    .collect(),
-            )
-        })
-        .collect())
+    Ok(tallies)
 }
 
 fn vote(neighbours: &[u32], k: usize, labels: &[u8]) -> Option<u8> {
