@@ -237,7 +237,7 @@ pub struct Evaluate {
 /// What is done to features before distances are taken; statistics come from the unlabelled
 /// training images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Normalise {
     /// Nothing.
     #[default]
@@ -246,6 +246,10 @@ pub enum Normalise {
     Centre,
     /// Each feature's mean is subtracted, and it is divided by its standard deviation.
     Standardise,
+    /// Each feature's mean is subtracted, and each principal component is divided by the square
+    /// root of its standard deviation: half way to whitening, which would let noise weigh as much
+    /// as digits.
+    HalfWhiten,
 }
 
 impl Recipe {
