@@ -421,6 +421,41 @@ fn a_gpu_that_is_not_there_is_an_error_that_lists_what_is() {
 }
 
 #[test]
+fn a_run_on_a_gpu_names_its_adapter_and_repeats_its_weights() {
+    let folder = small_folder();
+    let devices = json(&succeed(folder.path(), &["devices", "--json"]));
+    assert!(devices["cpu"]["cores"].as_u64() >= Some(1));
+    let Some(adapter) = devices["adapters"].get(0) else {
+        assert!(
+            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
+            "no adapter"
+        );
+        println!("skipped: no GPU adapter, not even a software one");
+        return;
+    };
+    let name = adapter["name"].as_str().expect("a name");
+    let run = |out: &str| {
+        let arguments = [
+            "run",
+            "small.toml",
+            "--json",
+            "--out",
+            out,
+            "--device",
+            name,
+        ];
+        json(&succeed(folder.path(), &arguments))
+    };
+    let (first, second) = (run("a"), run("b"));
+    assert_eq!(
+        (&first["device"], &first["adapter"]),
+        (&"gpu".into(), &name.into())
+    );
+    assert_eq!(first["weights_sha256"], second["weights_sha256"]);
+    assert_eq!(first["few_label"], second["few_label"]);
+}
+
+#[test]
 fn help_has_examples_for_every_command() {
     let folder = small_folder();
     for command in ["run", "recipes", "devices", "encode", "evaluate"] {

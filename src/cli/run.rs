@@ -83,6 +83,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let backend = &selected.backend;
     let resumed = checkpoint.is_some();
     let trainer = Trainer::new(&recipe, &data.train, &data.test, backend, checkpoint)?;
+    eprintln!("{}", describe(&trainer));
     // Everything that can be wrong with the recipe has been found by now.
     if !resumed {
         folder.begin(&recipe)?;
@@ -144,6 +145,20 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
         ))?;
     }
     Ok(Done::Fully)
+}
+
+/// One line on what a training step amounts to.
+fn describe(trainer: &Trainer) -> String {
+    let program = trainer.program();
+    let plan = &program.plan;
+    let cost = plan.cost(program.train);
+    format!(
+        "plan: {} launches a step, {:.2} GFLOP, {:.0} MB of traffic; {:.0} MB of memory",
+        plan.launches(program.train).len(),
+        cost.flops as f64 / 1e9,
+        (cost.read + cost.written) as f64 / 1e6,
+        plan.memory.bytes() as f64 / 1e6
+    )
 }
 
 /// The recipe's data set, cut to the size it asks for.

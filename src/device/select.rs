@@ -187,17 +187,16 @@ pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> 
         let backend = Backend::Cpu(Cpu::<f32>::pool(threads)?);
         Ok(Selected { backend, reason })
     };
-    if *choice == Choice::Cpu {
-        return cpu("the CPU, as asked".to_owned());
-    }
-    let adapters = adapters();
+    let adapters = match choice {
+        Choice::Cpu => return cpu("the CPU, as asked".to_owned()),
+        _ => adapters(),
+    };
     let missing = |found: String| DeviceError::NoAdapter {
         asked: choice.to_string(),
         found,
     };
     let (index, reason) = match choice {
-        Choice::Cpu => unreachable!("returned above"),
-        Choice::Auto => match auto(&adapters) {
+        Choice::Auto | Choice::Cpu => match auto(&adapters) {
             (None, reason) => return cpu(reason),
             (Some(index), reason) => (index, reason),
         },
