@@ -1,32 +1,21 @@
 //! The CPU and the GPU train the same model: same plan, same random numbers, nearly the same sums.
 
+#[path = "common/adapter.rs"]
+mod adapter;
 mod common;
 
-use std::sync::Arc;
-
+use adapter::gpu;
 use common::{digits, small};
 use diabolo::data::Dataset;
+use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
-use diabolo::device::gpu::{GpuContext, GpuOptions};
-use diabolo::device::{Backend, any_gpu};
+use diabolo::device::gpu::GpuOptions;
 use diabolo::evaluate::{FewLabel, few_label};
 use diabolo::recipe::{LossName, Recipe};
 use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::pool(0).expect("threads"))
-}
-
-fn gpu(options: GpuOptions) -> Option<Arc<GpuContext>> {
-    let context = any_gpu(options).expect("an adapter that is there opens");
-    if context.is_none() {
-        assert!(
-            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
-            "DIABOLO_REQUIRE_GPU is set, and there is no adapter"
-        );
-        println!("skipped: no GPU adapter, not even a software one");
-    }
-    context
 }
 
 fn trainer(

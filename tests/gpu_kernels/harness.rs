@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use diabolo::device::cpu::Cpu;
-use diabolo::device::gpu::{Gpu, GpuContext, GpuOptions};
-use diabolo::device::{Device, HostData, any_gpu};
+use diabolo::device::gpu::{Gpu, GpuContext};
+use diabolo::device::{Device, HostData};
 use diabolo::kernels::AnyKernel;
 use diabolo::plan::{Access, Element, Plan, PlanBuilder, RoutineId, View};
 use rand::{RngExt, SeedableRng};
@@ -14,19 +14,6 @@ pub const CANARY: f32 = -12345.678;
 pub const CANARY_INDEX: u32 = 0xCAFE_F00D;
 /// Elements before and, at least, after a view.
 pub const GUARD: usize = 64;
-
-/// An adapter, or none: a failure only where one is required.
-pub fn gpu(options: GpuOptions) -> Option<Arc<GpuContext>> {
-    let context = any_gpu(options).expect("an adapter that is there opens");
-    if context.is_none() {
-        assert!(
-            std::env::var_os("DIABOLO_REQUIRE_GPU").is_none(),
-            "DIABOLO_REQUIRE_GPU is set, and there is no adapter"
-        );
-        println!("skipped: no GPU adapter, not even a software one");
-    }
-    context
-}
 
 /// One launch with its operands' values.
 pub struct Case {

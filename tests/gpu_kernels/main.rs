@@ -8,6 +8,8 @@
 //!
 //! Every written operand lies in the middle of a larger buffer, whose rest must stay untouched.
 
+#[path = "../common/adapter.rs"]
+mod adapter;
 mod harness;
 mod nearest;
 
@@ -27,7 +29,8 @@ use diabolo::kernels::{Activation, activation};
 use diabolo::plan::Element;
 use rand::RngExt;
 
-use harness::{Case, gpu};
+use adapter::gpu;
+use harness::Case;
 
 const EPSILON: f64 = 1.0 / 16_777_216.0;
 const SIZES: [usize; 5] = [1, 31, 33, 127, 129];

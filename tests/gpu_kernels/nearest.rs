@@ -7,7 +7,8 @@ use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
 use diabolo::plan::Element;
 use rand::RngExt;
 
-use crate::harness::{Case, gpu};
+use crate::adapter::gpu;
+use crate::harness::Case;
 use crate::{EPSILON, SIZES};
 
 #[test]
