@@ -16,7 +16,6 @@ struct Dims {
 
 const K: u32 = 16u;
 const NONE: u32 = 0xffffffffu;
-const FARTHEST: f32 = 3.4028235e38;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> distances: array<f32>;
@@ -35,10 +34,13 @@ fn main(
     }
     let query = i / dims.draws;
     let draw = i % dims.draws;
+    // WGSL has no constant for infinity: its bits, read from a variable.
+    var infinity_bits = 0x7f800000u;
+    let infinity = bitcast<f32>(infinity_bits);
     var list: array<f32, K>;
     var indices: array<u32, K>;
     for (var j = 0u; j < K; j++) {
-        list[j] = FARTHEST;
+        list[j] = infinity;
         indices[j] = NONE;
     }
     var done = 0u;
@@ -47,7 +49,7 @@ fn main(
         for (; done < size; done++) {
             let candidate = candidates[draw * dims.candidates + done];
             let distance = distances[query * dims.references + candidate];
-            // Insertion from the far end; a NaN is nearer than nothing.
+            // Insertion from the far end; every comparison with a NaN fails, so none gets in.
             var place = K;
             while place > 0u && (distance < list[place - 1u]
                 || (distance == list[place - 1u] && candidate < indices[place - 1u])) {

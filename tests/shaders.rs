@@ -1,9 +1,13 @@
-//! Every shader is valid WGSL, as it stands and in every variant a plan asks for.
+//! Every shader is valid WGSL, as it stands and in every variant a plan asks for, and declares the
+//! bindings that its room means.
 
 use std::collections::HashMap;
 
 use diabolo::device::gpu::specialise;
 use diabolo::kernels::SHADERS;
+use diabolo::recipe::{BUILT_IN, LossName, Recipe};
+use diabolo::train::{DataShape, Program};
+use naga::{AddressSpace, StorageAccess, TypeInner};
 
 /// Values that each constant takes in some launch.
 fn variants(name: &str) -> &'static [&'static str] {
@@ -81,4 +85,52 @@ fn bindings_are_counted_from_the_dimensions_without_a_gap() {
 fn names_are_unique() {
     let names: HashMap<_, _> = SHADERS.iter().copied().collect();
     assert_eq!(names.len(), SHADERS.len());
+}
+
+/// An adapter's driver would refuse a wrong binding too; this says it where there is none.
+#[test]
+fn every_launch_of_training_finds_the_bindings_it_means() {
+    let data = DataShape {
+        train: 1000,
+        held_out: 77,
+        features: 784,
+    };
+    for (recipe, _) in BUILT_IN {
+        for loss in [LossName::Mse, LossName::Bce] {
+            let mut recipe = Recipe::load(recipe).expect("built in");
+            recipe.model.loss = loss;
+            let plan = Program::new(&recipe, data, u64::MAX).expect("fits").plan;
+            for launch in plan.routines.iter().flat_map(|routine| &routine.launches) {
+                let (kernel, dispatch) = (&launch.kernel, launch.kernel.gpu());
+                let source = specialise(kernel.shader(), &dispatch.constants);
+                let module = validate(kernel.name(), &source);
+                let mut declared = HashMap::new();
+                for (_, variable) in module.global_variables.iter() {
+                    if let Some(binding) = &variable.binding {
+                        declared.insert(binding.binding as usize, variable);
+                    }
+                }
+                let what = format!("{}: {}", launch.label, kernel.name());
+
+                let words = declared.remove(&0).map_or(0, |dims| {
+                    assert_eq!(dims.space, AddressSpace::Uniform, "{what}");
+                    match module.types[dims.ty].inner {
+                        TypeInner::Struct { span, .. } => span as usize / 4,
+                        ref other => panic!("{what}: dims is {other:?}"),
+                    }
+                });
+                assert_eq!(words, dispatch.dims.len(), "{what}: words of dims");
+
+                let operands = kernel.operands();
+                assert_eq!(declared.len(), operands.len(), "{what}: operands");
+                for (index, operand) in operands.iter().enumerate() {
+                    let writable = match declared[&(index + 1)].space {
+                        AddressSpace::Storage { access } => access.contains(StorageAccess::STORE),
+                        other => panic!("{what}: {} lies in {other:?}", operand.name),
+                    };
+                    assert_eq!(writable, operand.is_written(), "{what}: {}", operand.name);
+                }
+            }
+        }
+    }
 }

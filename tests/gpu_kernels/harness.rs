@@ -1,19 +1,38 @@
-//! One launch on three devices, with canaries around whatever it writes.
+//! One launch on every kind of device, with canaries around whatever it writes.
 
 use std::sync::Arc;
 
 use diabolo::device::cpu::Cpu;
-use diabolo::device::gpu::{Gpu, GpuContext};
+use diabolo::device::gpu::{Gpu, GpuContext, GpuOptions};
 use diabolo::device::{Device, HostData};
 use diabolo::kernels::AnyKernel;
-use diabolo::plan::{Access, Element, Plan, PlanBuilder, RoutineId, View};
+use diabolo::plan::{Element, Plan, PlanBuilder, RoutineId, View};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::adapter;
 
 pub const CANARY: f32 = -12345.678;
 pub const CANARY_INDEX: u32 = 0xCAFE_F00D;
 /// Elements before and, at least, after a view.
 pub const GUARD: usize = 64;
+
+/// An adapter, opened twice.
+pub struct Adapter {
+    /// With shaders as they are shipped: the driver trusts their indices.
+    pub shipped: Arc<GpuContext>,
+    /// With every index checked.
+    checked: Arc<GpuContext>,
+}
+
+/// An adapter, if there is one.
+pub fn gpu() -> Option<Adapter> {
+    let open = |checked| adapter::gpu(GpuOptions { checked });
+    Some(Adapter {
+        shipped: open(false)?,
+        checked: open(true)?,
+    })
+}
 
 /// One launch with its operands' values.
 pub struct Case {
@@ -114,35 +133,39 @@ impl Ready {
         device.run(self.routine, 1).expect("runs");
     }
 
-    /// Runs on the three devices and compares every written operand. `tolerance(operand, index,
-    /// expected)` is absolute.
-    pub fn compare(&self, context: &Arc<GpuContext>, tolerance: impl Fn(&str, usize, f64) -> f64) {
-        let mut reference =
-            Cpu::<f64>::new(self.plan.clone(), Cpu::<f64>::pool(2).expect("threads"));
-        self.run(&mut reference);
-        let cpu = Cpu::<f32>::new(self.plan.clone(), Cpu::<f32>::pool(2).expect("threads"));
-        let gpu = Gpu::new(context.clone(), self.plan.clone()).expect("loads");
-        let devices: [(&str, Box<dyn Device>); 2] =
-            [("cpu", Box::new(cpu)), ("gpu", Box::new(gpu))];
-        for (name, mut device) in devices {
-            self.run(device.as_mut());
-            for operand in self.kernel.operands() {
-                if operand.access == Access::Read {
-                    continue;
-                }
-                let what = format!("{} on {name}: {}", self.kernel.name(), operand.name);
-                self.check_canaries(device.as_mut(), operand.view, &what);
-                if self.plan.buffer(operand.view).element == Element::Index {
-                    let expected = reference.read_index(operand.view).expect("readable");
-                    let got = device.read_index(operand.view).expect("readable");
+    /// Runs on the CPU and the GPU in f32 and compares every written operand with the CPU in f64.
+    /// `tolerance(operand, index, expected)` is absolute. On the GPU, shaders that check every
+    /// index must give the very bits of those that do not.
+    pub fn compare(&self, adapter: &Adapter, tolerance: impl Fn(&str, usize, f64) -> f64) {
+        let pool = Cpu::<f32>::pool(2).expect("threads");
+        let load = |context: &Arc<GpuContext>| {
+            Gpu::new(context.clone(), self.plan.clone()).expect("loads")
+        };
+        let mut reference = Cpu::<f64>::new(self.plan.clone(), pool.clone());
+        let mut cpu = Cpu::<f32>::new(self.plan.clone(), pool);
+        let mut gpu = load(&adapter.shipped);
+        let mut checked = load(&adapter.checked);
+        let devices: [&mut dyn Device; 4] = [&mut reference, &mut cpu, &mut gpu, &mut checked];
+        devices.into_iter().for_each(|device| self.run(device));
+
+        for operand in self.kernel.operands() {
+            if !operand.is_written() {
+                continue;
+            }
+            let (view, name) = (operand.view, operand.name);
+            let devices: [(&str, &mut dyn Device); 2] = [("cpu", &mut cpu), ("gpu", &mut gpu)];
+            for (device_name, device) in devices {
+                let what = format!("{} on {device_name}: {name}", self.kernel.name());
+                self.check_canaries(device, view, &what);
+                if self.plan.buffer(view).element == Element::Index {
+                    let expected = reference.read_index(view).expect("readable");
+                    let got = device.read_index(view).expect("readable");
                     assert_eq!(got, expected, "{what}");
                     continue;
                 }
-                let got = device.read_real(operand.view).expect("readable");
-                for (i, (&expected, &got)) in
-                    reference.reals(operand.view).iter().zip(&got).enumerate()
-                {
-                    let allowed = tolerance(operand.name, i, expected);
+                let got = device.read_real(view).expect("readable");
+                for (i, (&expected, &got)) in reference.reals(view).iter().zip(&got).enumerate() {
+                    let allowed = tolerance(name, i, expected);
                     let error = (f64::from(got) - expected).abs();
                     assert!(
                         error <= allowed,
@@ -150,6 +173,19 @@ impl Ready {
                         self.kernel
                     );
                 }
+            }
+            let [trusted, checked] = [&mut gpu, &mut checked].map(|gpu| self.bits(gpu, view));
+            let what = self.kernel.name();
+            assert!(trusted == checked, "{what}: {name} differs when checked");
+        }
+    }
+
+    fn bits(&self, gpu: &mut Gpu, view: View) -> Vec<u32> {
+        match self.plan.buffer(view).element {
+            Element::Index => gpu.read_index(view).expect("readable"),
+            _ => {
+                let values = gpu.read_real(view).expect("readable");
+                values.into_iter().map(f32::to_bits).collect()
             }
         }
     }

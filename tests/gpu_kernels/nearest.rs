@@ -2,20 +2,16 @@
 
 use diabolo::device::Device;
 use diabolo::device::cpu::Cpu;
-use diabolo::device::gpu::GpuOptions;
 use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
 use diabolo::plan::Element;
 use rand::RngExt;
 
-use crate::adapter::gpu;
-use crate::harness::Case;
+use crate::harness::{Case, gpu};
 use crate::{EPSILON, SIZES};
 
 #[test]
 fn norms_and_distances() {
-    let Some(context) = gpu(GpuOptions::default()) else {
-        return;
-    };
+    let Some(adapter) = gpu() else { return };
     for rows in SIZES {
         for cols in SIZES {
             let mut test = Case::new(rows + cols);
@@ -23,7 +19,7 @@ fn norms_and_distances() {
             let norms = test.output("norms", rows);
             let bound = 4.0 * (cols as f64).sqrt() * EPSILON * cols as f64;
             test.finish(RowNorms { x, norms })
-                .compare(&context, |_, _, _| bound);
+                .compare(&adapter, |_, _, _| bound);
 
             let mut test = Case::new(rows + cols);
             let (references, first) = (cols + 7, 3);
@@ -39,7 +35,7 @@ fn norms_and_distances() {
                     .matrix(rows, references),
                 first,
             };
-            test.finish(kernel).compare(&context, |_, i, _| {
+            test.finish(kernel).compare(&adapter, |_, i, _| {
                 let written = (first..first + cols).contains(&(i % references));
                 // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
                 if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
@@ -50,9 +46,7 @@ fn norms_and_distances() {
 
 #[test]
 fn nearest_neighbours_agree_exactly_ties_and_all() {
-    let Some(context) = gpu(GpuOptions::default()) else {
-        return;
-    };
+    let Some(adapter) = gpu() else { return };
     for (queries, references, draws, sizes) in [
         (1, 1, 1, vec![1]),
         (3, 31, 2, vec![5, 31]),
@@ -83,7 +77,7 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         };
         let neighbours = kernel.neighbours;
         let ready = test.finish(kernel);
-        ready.compare(&context, |_, _, _| 0.0);
+        ready.compare(&adapter, |_, _, _| 0.0);
 
         // And both are right: a plain sort says the same.
         let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::pool(1).expect("a thread"));

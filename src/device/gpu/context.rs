@@ -1,7 +1,8 @@
 //! An open adapter.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::device::DeviceError;
 
@@ -23,6 +24,8 @@ pub struct GpuContext {
     pub(super) pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
     /// The driver's first complaint that no call returned.
     complaint: Arc<Mutex<Option<String>>>,
+    /// Why the device is lost, if it is.
+    lost: Arc<OnceLock<String>>,
     name: String,
 }
 
@@ -52,6 +55,12 @@ impl GpuContext {
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             first.get_or_insert_with(|| error.to_string());
         }));
+        // A lost device ignores what it is told without an error: only this callback says so.
+        let lost = Arc::new(OnceLock::new());
+        let reason = lost.clone();
+        device.set_device_lost_callback(move |_, message| {
+            let _ = reason.set(message); // the first reason stands
+        });
         Ok(Arc::new(GpuContext {
             device,
             queue,
@@ -59,6 +68,7 @@ impl GpuContext {
             options,
             pipelines: Mutex::default(),
             complaint,
+            lost,
             name,
         }))
     }
@@ -76,8 +86,23 @@ impl GpuContext {
         }
     }
 
-    /// Errors if the driver has complained since the last look.
+    /// Waits for all that was submitted.
+    pub(super) fn wait(&self) -> Result<(), DeviceError> {
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        // wgpu 30 panics if the device is lost while it waits: there is no such `PollError`.
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(polled) => polled.map(|_| ()).map_err(|error| self.error(error)),
+            Err(_) => self
+                .check()
+                .and_then(|()| Err(self.error("failed while it was waited for"))),
+        }
+    }
+
+    /// Errors if the device is lost, or the driver has complained since the last look.
     pub(super) fn check(&self) -> Result<(), DeviceError> {
+        if let Some(reason) = self.lost.get() {
+            return Err(self.error(format!("the device was lost: {reason}")));
+        }
         let mut complaint = self
             .complaint
             .lock()

@@ -254,15 +254,12 @@ impl Gpu {
             // The receiver is gone only if waiting failed, which is reported below.
             let _ = sender.send(result);
         });
-        context
-            .device
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| context.error(error))?;
+        context.wait()?;
         context.check()?;
         match receiver.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(context.error(error)),
-            Err(_) => return Err(context.error("the device was lost")),
+            Err(error) => return Err(context.error(error)),
         }
         let mapped = staging
             .get_mapped_range(0..bytes)
@@ -341,6 +338,15 @@ impl Device for Gpu {
             HostData::Index(values) => put(bytemuck::cast_slice(values)),
             HostData::Byte(values) if values.len() as u64 == padded => put(values),
             HostData::Byte(values) => {
+                // Filling up the last word must not reach the bytes behind the view.
+                let whole = self.plan.buffer(view);
+                if view.offset + view.len < whole.len {
+                    return Err(DeviceError::Transfer {
+                        buffer: whole.name.clone(),
+                        expected: "four bytes to a word on a GPU".to_owned(),
+                        got: format!("{} bytes at {} of {}", view.len, view.offset, whole.len),
+                    });
+                }
                 let mut values = values.to_vec();
                 values.resize(padded as usize, 0);
                 put(&values);
@@ -355,5 +361,47 @@ impl Device for Gpu {
 
     fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError> {
         Ok(bytemuck::pod_collect_to_vec(&self.read_bytes(view)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Gpu;
+    use crate::device::gpu::GpuOptions;
+    use crate::device::{Device, HostData, any_gpu};
+    use crate::kernels::clock::Advance;
+    use crate::plan::{Element, PlanBuilder};
+
+    #[test]
+    fn a_lost_device_is_an_error_at_every_call_and_never_a_panic() {
+        let Some(context) = any_gpu(GpuOptions::default()).expect("opens") else {
+            return println!("skipped: no GPU adapter, not even a software one");
+        };
+        let mut plan = PlanBuilder::new();
+        let clock = plan.persistent("clock", Element::Index, 2);
+        let routine = plan.begin("tick");
+        plan.launch("tick", Advance { clock });
+        let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+        let mut gpu = Gpu::new(context.clone(), plan.clone()).expect("loads");
+        gpu.run(routine, 3).expect("runs");
+
+        // Unlike a driver's loss, our own is told only when the device is polled.
+        context.device.destroy();
+        context.wait().expect("nothing is under way");
+        for _ in 0..2 {
+            let results = [
+                gpu.run(routine, 3),
+                gpu.run_launch(routine, 0),
+                gpu.write(clock, HostData::Index(&[0, 0])),
+                gpu.read_index(clock).map(|_| ()),
+                Gpu::new(context.clone(), plan.clone()).map(|_| ()),
+            ];
+            for (call, result) in results.into_iter().enumerate() {
+                let error = result.expect_err("refused").to_string();
+                assert!(error.contains("the device was lost"), "{call}: {error}");
+            }
+        }
     }
 }

@@ -1,0 +1,182 @@
+//! Where a GPU path goes wrong first: more work-groups than a dimension holds, numbers that are not
+//! finite, sizes that no adapter takes, many runs at once.
+
+use std::sync::Arc;
+
+use diabolo::device::gpu::Gpu;
+use diabolo::device::{Device, DeviceError, HostData};
+use diabolo::kernels::activation::Forward;
+use diabolo::kernels::batch_norm::{self, Moments};
+use diabolo::kernels::clock::Advance;
+use diabolo::kernels::column_sum::{ColumnSumPartial, blocks};
+use diabolo::kernels::gemm::Gemm;
+use diabolo::kernels::nearest::Nearest;
+use diabolo::kernels::{Activation, GROUP, ROWS_PER_BLOCK};
+use diabolo::plan::{Element, PlanBuilder};
+
+use crate::harness::{Case, gpu};
+use crate::{ACTIVATIONS, EPSILON};
+
+/// WebGPU's limit on work-groups in a dimension.
+const MAX_GROUPS: usize = 65_535;
+
+#[test]
+fn more_groups_than_a_dimension_holds_are_folded_into_the_next() {
+    let Some(adapter) = gpu() else { return };
+    // One element per thread, and two groups more than fit.
+    let len = MAX_GROUPS * GROUP + GROUP + 1;
+    let mut test = Case::new(0);
+    let kernel = Forward {
+        x: test.real("x", len),
+        y: test.output("y", len),
+        activation: Activation::Relu,
+    };
+    test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
+
+    // One block of rows per group, likewise; sums as in these kernels' own tests.
+    let rows = MAX_GROUPS * ROWS_PER_BLOCK + ROWS_PER_BLOCK + 1;
+    let sum = 4.0 * 32f64.sqrt() * EPSILON * 32.0;
+    let mut test = Case::new(1);
+    let x = test.real("x", rows).matrix(rows, 1);
+    let partial = test.output("partial", blocks(rows));
+    test.finish(ColumnSumPartial { x, partial })
+        .compare(&adapter, |_, _, _| sum);
+    let mut test = Case::new(2);
+    let x = test.real("x", rows).matrix(rows, 1);
+    let partial = test.output("partial", batch_norm::partial_len(rows, 1));
+    test.finish(Moments { x, partial })
+        .compare(&adapter, |_, _, _| 4.0 * sum);
+}
+
+/// Values at the ends of f32, and beyond.
+const EXTREMES: [f32; 8] = [
+    f32::NAN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::MAX,
+    f32::MIN,
+    -104.0,
+    104.0,
+    0.0,
+];
+
+#[test]
+fn activations_pass_a_nan_through_and_do_not_make_one() {
+    let Some(adapter) = gpu() else { return };
+    let len = EXTREMES.len();
+    for activation in ACTIVATIONS {
+        // Alone, and behind a product by 1.
+        let mut alone = Case::new(0);
+        let x = alone.real("x", len);
+        alone.reals.push((x, EXTREMES.to_vec()));
+        let y = alone.output("y", len);
+        let alone = (alone.finish(Forward { x, y, activation }), y);
+        let mut fused = Case::new(0);
+        let [a, b] = [fused.real("a", len), fused.real("b", 1)];
+        fused.reals.extend([(a, EXTREMES.to_vec()), (b, vec![1.0])]);
+        let y = fused.output("y", len);
+        let gemm = Gemm::new(a.matrix(len, 1), b.matrix(1, 1), y.matrix(len, 1));
+        let fused = (fused.finish(Gemm { activation, ..gemm }), y);
+        for (ready, y) in [alone, fused] {
+            let mut gpu = Gpu::new(adapter.shipped.clone(), ready.plan.clone()).expect("loads");
+            ready.run(&mut gpu);
+            let got = gpu.read_real(y).expect("readable");
+            for (x, y) in EXTREMES.into_iter().zip(got) {
+                let expected = activation.apply(x);
+                // Far out the sigmoid may underflow to 0.
+                let close = y == expected || (y - expected).abs() < 1e-37;
+                assert!(
+                    close || (y.is_nan() && expected.is_nan()),
+                    "{activation:?} of {x} is {expected}, not {y}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
+    let Some(adapter) = gpu() else { return };
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let row = [3.0, inf, nan, 1.0, f32::MAX, inf, 2.0];
+    let mut test = Case::new(0);
+    let distances = test.real("distances", row.len());
+    test.reals.push((distances, row.to_vec()));
+    let sizes = vec![2, 5, 7];
+    let len = Nearest::len(1, 1, sizes.len());
+    let kernel = Nearest {
+        distances: distances.matrix(1, row.len()),
+        candidates: test.index("candidates", vec![1, 2, 5, 0, 6, 3, 4]),
+        draws: 1,
+        sizes,
+        neighbours: test.guarded("neighbours", Element::Index, len),
+    };
+    test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
+}
+
+#[test]
+fn what_no_adapter_takes_is_refused_in_words() {
+    let Some(adapter) = gpu() else { return };
+    let refused = |plan: PlanBuilder| {
+        let plan = Arc::new(plan.finish(u64::MAX).expect("no limit"));
+        let loaded = Gpu::new(adapter.shipped.clone(), plan);
+        loaded.err().expect("refused")
+    };
+    let mut plan = PlanBuilder::new();
+    plan.persistent("vast", Element::Real, 1 << 50);
+    let error = refused(plan);
+    assert!(
+        matches!(&error, DeviceError::TooLarge { buffer, .. } if buffer == "vast"),
+        "{error}"
+    );
+
+    let mut plan = PlanBuilder::new();
+    let rows = MAX_GROUPS * 64 + 1;
+    let a = plan.persistent("a", Element::Real, rows).matrix(rows, 1);
+    let b = plan.persistent("b", Element::Real, 1).matrix(1, 1);
+    let y = plan.persistent("y", Element::Real, rows).matrix(rows, 1);
+    plan.begin("test");
+    plan.launch("tall", Gemm::new(a, b, y));
+    let error = refused(plan).to_string();
+    assert!(error.contains("tall") && error.contains("65536"), "{error}");
+}
+
+#[test]
+fn many_runs_are_few_submissions_and_create_nothing() {
+    let Some(adapter) = gpu() else { return };
+    let mut plan = PlanBuilder::new();
+    let clock = plan.persistent("clock", Element::Index, 2);
+    let routine = plan.begin("tick");
+    plan.launch("tick", Advance { clock });
+    let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+    let mut gpu = Gpu::new(adapter.shipped.clone(), plan).expect("loads");
+    gpu.run(routine, 1).expect("runs");
+    gpu.read_index(clock).expect("readable");
+    let before = gpu.counters();
+    gpu.run(routine, 10_000).expect("runs");
+    let after = gpu.counters();
+    assert_eq!(gpu.read_index(clock).expect("readable"), [10_001; 2]);
+    assert_eq!(after.dispatches - before.dispatches, 10_000);
+    assert!(after.submits - before.submits <= 5, "{after:?}");
+    assert_eq!(gpu.counters().buffers, before.buffers);
+}
+
+#[test]
+fn a_part_of_a_byte_buffer_is_written_in_whole_words_or_not_at_all() {
+    let Some(adapter) = gpu() else { return };
+    let mut plan = PlanBuilder::new();
+    let bytes = plan.persistent("bytes", Element::Byte, 11);
+    let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+    let mut gpu = Gpu::new(adapter.shipped.clone(), plan).expect("loads");
+    let mut put = |start: usize, len: usize| {
+        let data = vec![7; len];
+        gpu.write(bytes.part(start, len), HostData::Byte(&data))
+    };
+    put(0, 11).expect("a whole buffer, whatever its length");
+    put(4, 4).expect("whole words");
+    put(8, 3).expect("up to the end");
+    for (start, len) in [(0, 3), (4, 5), (1, 4)] {
+        assert!(put(start, len).is_err(), "{len} bytes at {start}");
+    }
+    put(0, 11).expect("a refusal spoils nothing");
+}
