@@ -181,15 +181,6 @@ impl Program {
             evaluation,
         })
     }
-
-    /// All of a flat buffer, such as the parameters.
-    pub fn whole(&self, buffer: crate::plan::BufferId) -> View {
-        View {
-            buffer,
-            offset: 0,
-            len: self.plan.buffers[buffer.0].len,
-        }
-    }
 }
 
 /// Where batches come from.
