@@ -45,24 +45,18 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     }
     let (weights, recipe) = RunFolder::existing(&options.run).load_model()?;
     let images = read(&options.input)?;
-    let wanted = weights.features().unwrap_or_default();
-    if images.features() != wanted {
-        let Images {
-            height,
-            width,
-            channels,
-            ..
-        } = images;
+    if images.shape() != weights.image && images.features() != weights.image.features() {
         return Err(format!(
-            "{}: images of {height}×{width}×{channels} = {} values, but the model of {} takes {wanted}",
+            "{}: images of {} (height×width×channels), but the model of {} takes {}",
             options.input.display(),
-            images.features(),
-            options.run.display()
+            images.shape(),
+            options.run.display(),
+            weights.image
         )
         .into());
     }
     let selected = options.device.open()?;
-    let mut inference = Inference::new(&recipe, wanted, &weights, &selected.backend)?;
+    let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("encoding", images.count as u64);
     let codes = inference.encode(&images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::files::FileError;
+use crate::layers::ImageShape;
 
 /// A data set could not be read, checked, drawn from or written.
 ///
@@ -161,13 +162,13 @@ pub enum DataError {
 
     /// Training and test images cannot go through one model.
     #[error(
-        "{name}: training images are {train:?} and test images {test:?} \
-         (height, width, channels); give two files of the same shape"
+        "{name}: training images are {train} and test images {test} \
+         (height×width×channels); give two files of the same shape"
     )]
     ShapeMismatch {
         name: String,
-        train: [usize; 3],
-        test: [usize; 3],
+        train: ImageShape,
+        test: ImageShape,
     },
 
     /// Images and labels do not belong together.

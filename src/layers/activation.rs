@@ -28,11 +28,7 @@ impl Layer for ActivationLayer {
                 activation: self.activation,
             },
         );
-        Saved {
-            x,
-            y,
-            normaliser: None,
-        }
+        Saved::new(x, y)
     }
 
     fn backward(

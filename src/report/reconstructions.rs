@@ -44,12 +44,21 @@ pub fn write_reconstructions(
             chosen.extend_from_slice(&bytes[index * features..][..features]);
         }
     }
-    let Restored {
-        clean,
-        noisy,
-        restored,
-    } = inference.restore(&chosen)?;
-    let grid = grid(&[&clean, &noisy, &restored], images.height, images.width);
+    // Ten images are less than a block.
+    let mut grid_of_all = None;
+    inference.corrupt(0, &chosen, |_, restored| -> Result<(), PictureError> {
+        let Restored {
+            clean,
+            noisy,
+            restored,
+        } = restored;
+        let rows: [&[f32]; 3] = [&clean, &noisy, &restored];
+        grid_of_all = Some(grid(&rows, images.height, images.width));
+        Ok(())
+    })?;
+    let Some(grid) = grid_of_all else {
+        return Ok(());
+    };
     write_atomically(path, |writer| {
         let mut encoder = png::Encoder::new(writer, grid.width as u32, grid.height as u32);
         encoder.set_color(png::ColorType::Grayscale);
