@@ -480,10 +480,23 @@ impl WeightGradient {
         self.dy.rows.div_ceil(self.partial.rows)
     }
 
-    /// Rows of a tile that holds one row of taps only.
-    fn tile(&self) -> usize {
-        let width = self.window.kernel[1] * self.x.cols;
-        (TILE / width).max(32).min(self.rows_per_block())
+    /// Rows of taps that one task handles: one, which cuts the work without a sum between tasks,
+    /// unless that makes too narrow a product.
+    fn taps_per_task(&self) -> usize {
+        const LEAST_WIDTH: usize = 32;
+        let line = self.window.kernel[1] * self.x.cols;
+        if line < LEAST_WIDTH {
+            self.window.kernel[0]
+        } else {
+            1
+        }
+    }
+
+    /// Columns of patches, and rows, of one task's tiles.
+    fn tile(&self) -> [usize; 2] {
+        let width = self.taps_per_task() * self.window.kernel[1] * self.x.cols;
+        let rows = (TILE / width).max(32).min(self.rows_per_block());
+        [width, rows]
     }
 }
 
@@ -504,34 +517,33 @@ impl Kernel for WeightGradient {
     }
 
     fn scratch(&self) -> usize {
-        self.tile() * self.window.kernel[1] * self.x.cols
+        self.tile().iter().product()
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let Shape { channels, maps, .. } = self.shape();
-        let (block_rows, tile) = (self.rows_per_block(), self.tile());
-        let taps = self.window.kernel[0];
-        let line = self.window.kernel[1] * channels;
+        let (block_rows, [width, tile]) = (self.rows_per_block(), self.tile());
+        let (taps, at_a_time) = (self.window.kernel[0], self.taps_per_task());
         let scratch = &memory.scratch;
         let ([x, dy], [partial]) = memory
             .real
             .access([self.x.view, self.dy.view], [self.partial.view]);
-        // A task per block and row of taps: both cut the work without a sum between tasks.
         partial
-            .par_chunks_mut(line * maps)
+            .par_chunks_mut(width * maps)
             .enumerate()
-            .for_each(|(index, product)| {
-                let (block, tap) = (index / taps, index % taps);
+            .for_each(|(task, product)| {
+                let first_tap = task * at_a_time;
+                let (block, tap) = (first_tap / taps, first_tap % taps);
                 product.fill(T::zero());
                 let end = self.dy.rows.min((block + 1) * block_rows);
                 for first in (block * block_rows..end).step_by(tile) {
                     let rows = tile.min(end - first);
                     let dy = &dy[first * maps..][..rows * maps];
-                    scratch.with(rows * line, |patches| {
-                        let taps = tap..tap + 1;
+                    scratch.with(rows * width, |patches| {
+                        let taps = tap..tap + at_a_time;
                         gather_patches(&self.window, channels, x, first, taps, patches);
-                        // product [line, M] += patchesᵀ [line, rows] · dy [rows, M]
-                        let dims = [line, rows, maps];
+                        // product [width, M] += patchesᵀ [width, rows] · dy [rows, M]
+                        let dims = [width, rows, maps];
                         T::add_product(dims, (patches, true), (dy, false), product);
                     });
                 }

@@ -18,6 +18,10 @@ impl Layer for ActivationLayer {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        false
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, x.cols);
         plan.launch(

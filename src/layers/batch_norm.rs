@@ -59,6 +59,10 @@ impl Layer for BatchNorm {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved {
         let label = |what: &str| format!("{} forward: {what}", self.name);
         let named = |what: &str| format!("{}.{what}", self.name);

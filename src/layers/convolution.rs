@@ -158,6 +158,10 @@ impl Layer for Conv2d {
         &self.0.name
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let filter = &self.0;
         let y = filter.small(plan, "y", x.rows / filter.window.area());
@@ -243,6 +247,10 @@ impl ConvTranspose2d {
 impl Layer for ConvTranspose2d {
     fn name(&self) -> &str {
         &self.0.name
+    }
+
+    fn learns(&self) -> bool {
+        true
     }
 
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {

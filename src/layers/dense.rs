@@ -77,6 +77,10 @@ impl Layer for Dense {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, self.outputs.count());
         let weight = self.weight.value.matrix(self.inputs, self.outputs.count());

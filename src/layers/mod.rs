@@ -68,6 +68,9 @@ pub trait Layer: std::fmt::Debug {
     /// Name of its first parameter's module, as PyTorch's `state_dict` would have it.
     fn name(&self) -> &str;
 
+    /// Whether it has parameters: below the first layer that learns, nobody asks for a gradient.
+    fn learns(&self) -> bool;
+
     /// Appends `y = f(x)` to the plan.
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved;
 

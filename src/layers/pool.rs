@@ -20,6 +20,10 @@ impl Layer for MaxPool2d {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        false
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let rows = x.rows / self.window.area() * self.window.map_area();
         let y = plan.temporary_matrix(format!("{}.y", self.name), rows, x.cols);
@@ -77,6 +81,10 @@ impl Layer for AvgPool2d {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        false
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let window = self.window;
         let rows = x.rows / window.area() * window.map_area();
@@ -115,6 +123,10 @@ pub struct Upsample2d {
 impl Layer for Upsample2d {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn learns(&self) -> bool {
+        false
     }
 
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {

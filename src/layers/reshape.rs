@@ -23,6 +23,10 @@ impl Layer for Reshape {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        false
+    }
+
     fn forward(&self, _plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         Saved::new(x, x.view.matrix(x.view.len / self.cols, self.cols))
     }
