@@ -1,10 +1,9 @@
 // Gather: a batch of images by index, scaled, and a noisy copy. See src/kernels/gather.rs.
 //
 //   clean[r, f] = images[order[position·R + r], f] / 255
-//   noisy[r, f] = keep · (clean[r, f] + σ·n)
+//   noisy[r, f] = keep · (warped[r, f] + σ·n)      warped as src/kernels/warp.rs distorts clean
 //
-// One thread handles the four elements that share a Philox block. The generator, ln, sin and cos
-// are those of src/kernels/random.rs, word for word: both devices draw the same numbers.
+// One thread handles the four elements that share a Philox block.
 
 struct Dims {
     rows: u32,
@@ -14,10 +13,19 @@ struct Dims {
     key: vec2<u32>,
     gaussian_stream: u32,
     masking_stream: u32,
+    warp_stream: u32,
+    height: u32,
+    width: u32,
+    channels: u32,
+    shift: f32,
+    rotation: f32,
+    scale: f32,
+    shear: f32,
 }
 
 const GAUSSIAN: bool = true;
 const MASKING: bool = true;
+const WARP: bool = true;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> images: array<u32>; // bytes, four to a word
@@ -26,61 +34,46 @@ const MASKING: bool = true;
 @group(0) @binding(4) var<storage, read_write> clean: array<f32>;
 @group(0) @binding(5) var<storage, read_write> noisy: array<f32>;
 
-// The 64-bit product of two words as (high, low): WGSL multiplies 32 bits, so by halves.
-fn multiply_wide(a: u32, b: u32) -> vec2<u32> {
-    let a0 = a & 0xffffu;
-    let a1 = a >> 16u;
-    let b0 = b & 0xffffu;
-    let b1 = b >> 16u;
-    let first = a1 * b0 + ((a0 * b0) >> 16u);
-    let second = a0 * b1 + (first & 0xffffu);
-    return vec2(a1 * b1 + (first >> 16u) + (second >> 16u), a * b);
+fn pixel(image: u32, element: u32) -> f32 {
+    let byte = image * dims.features + element;
+    return f32((images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu) / 255.0;
 }
 
-// Ten rounds of Philox4x32.
-fn philox(counter: vec4<u32>, seed: vec2<u32>) -> vec4<u32> {
-    var c = counter;
-    var key = seed;
-    for (var round = 0u; round < 10u; round++) {
-        let left = multiply_wide(c.x, 0xD2511F53u);
-        let right = multiply_wide(c.z, 0xCD9E8D57u);
-        c = vec4(right.x ^ c.y ^ key.x, right.y, left.x ^ c.w ^ key.y, left.y);
-        key += vec2(0x9E3779B9u, 0xBB67AE85u);
+// In [−1, 1).
+fn uniform_of(word: u32) -> f32 {
+    return f32(word >> 8u) / 8388608.0 - 1.0;
+}
+
+// An element of the distorted image that stands in row `row` of the batch.
+fn warped(image: u32, row: u32, element: u32, step: u32) -> f32 {
+    let first = philox(vec4(2u * row, step, dims.warp_stream, 0u), dims.key);
+    let second = philox(vec4(2u * row + 1u, step, dims.warp_stream, 0u), dims.key);
+    let turn = uniform_of(first.x) * dims.rotation;
+    let cos_sin = cos_sin_turn(select(turn, turn + 1.0, turn < 0.0));
+    let scale = 1.0 + uniform_of(first.y) * dims.scale;
+    let shear = uniform_of(first.z) * dims.shear;
+    let shift = vec2(uniform_of(first.w), uniform_of(second.x)) * dims.shift;
+
+    let size = vec2(f32(dims.height), f32(dims.width));
+    let centre = 0.5 * (size - 1.0);
+    let place = element / dims.channels;
+    let from_centre = vec2(f32(place / dims.width), f32(place % dims.width)) - centre;
+    let by_y = vec2(scale * cos_sin.x, shear - scale * cos_sin.y);
+    let by_x = vec2(scale * cos_sin.y, scale * cos_sin.x);
+    let at = by_y * from_centre.x + by_x * from_centre.y + shift + centre;
+    let corner = floor(at);
+    let part = at - corner;
+    var sum = 0.0;
+    for (var i = 0u; i < 4u; i++) {
+        let far = vec2(f32(i / 2u), f32(i % 2u));
+        let share = select(1.0 - part, part, far == vec2(1.0));
+        let there = corner + far;
+        if all(there >= vec2(0.0)) && all(there < size) {
+            let source = (u32(there.x) * dims.width + u32(there.y)) * dims.channels;
+            sum += share.x * share.y * pixel(image, source + element % dims.channels);
+        }
     }
-    return c;
-}
-
-// ln x for positive normal x.
-fn natural_log(x: f32) -> f32 {
-    let shifted = bitcast<u32>(x) - 0x3F3504F3u;
-    let exponent = f32(bitcast<i32>(shifted) >> 23u);
-    let mantissa = bitcast<f32>((shifted & 0x007FFFFFu) + 0x3F3504F3u);
-    let s = (mantissa - 1.0) / (mantissa + 1.0);
-    let s2 = s * s;
-    let series = 1.0 + s2 * (1.0 / 3.0 + s2 * (1.0 / 5.0 + s2 * (1.0 / 7.0 + s2 * (1.0 / 9.0))));
-    return exponent * 0.6931471805599453 + 2.0 * s * series;
-}
-
-// (cos 2πt, sin 2πt) for t in [0, 1).
-fn cos_sin_turn(turn: f32) -> vec2<f32> {
-    let quarters = turn * 4.0;
-    let nearest = i32(quarters + 0.5);
-    let angle = (quarters - f32(nearest)) * 1.5707963267948966;
-    let a2 = angle * angle;
-    let sin = angle
-        * (1.0 - a2 * (1.0 / 6.0 - a2 * (1.0 / 120.0 - a2 * (1.0 / 5040.0 - a2 / 362880.0))));
-    let cos = 1.0 - a2 * (0.5 - a2 * (1.0 / 24.0 - a2 * (1.0 / 720.0 - a2 / 40320.0)));
-    let even = (nearest & 1) == 0;
-    let s = select(cos, sin, even);
-    let c = select(sin, cos, even);
-    return vec2(select(-c, c, ((nearest + 1) & 2) == 0), select(-s, s, (nearest & 2) == 0));
-}
-
-// Box–Muller: two independent standard normals from two uniform words.
-fn normal_pair(word0: u32, word1: u32) -> vec2<f32> {
-    let uniform0 = f32((word0 >> 8u) + 1u) * (1.0 / 16777216.0);
-    let turn = f32(word1 >> 8u) * (1.0 / 16777216.0);
-    return sqrt(-2.0 * natural_log(uniform0)) * cos_sin_turn(turn);
+    return sum;
 }
 
 @compute @workgroup_size(64)
@@ -110,10 +103,11 @@ fn main(
     for (var i = 0u; i < min(4u, elements - first); i++) {
         let element = first + i;
         let image = order[position * dims.rows + element / dims.features];
-        let byte = image * dims.features + element % dims.features;
-        let pixel = (images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu;
-        let value = f32(pixel) / 255.0;
+        var value = pixel(image, element % dims.features);
         clean[element] = value;
+        if WARP {
+            value = warped(image, element / dims.features, element % dims.features, step);
+        }
         noisy[element] = select(0.0, value + noise[i], keep[i]);
     }
 }

@@ -56,6 +56,7 @@ pub mod data;
 pub mod device;
 pub mod evaluate;
 pub mod files;
+pub mod image;
 pub mod kernels;
 pub mod layers;
 pub mod models;

@@ -105,10 +105,23 @@ pub struct Data {
     pub test_images: Option<usize>,
 }
 
-/// `[noise]`
+/// `[noise]`: first a distortion of the whole image, each number drawn evenly from ± what is said
+/// here, then noise on its pixels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Noise {
+    /// Shift down and across, in pixels.
+    #[serde(default)]
+    pub shift: f32,
+    /// Rotation about the centre, in degrees.
+    #[serde(default)]
+    pub rotation: f32,
+    /// Enlargement: 0.1 for sizes from 0.9 to 1.1.
+    #[serde(default)]
+    pub scale: f32,
+    /// Slant, in columns per row.
+    #[serde(default)]
+    pub shear: f32,
     /// σ of the Gaussian noise added to pixels in [0, 1].
     #[serde(default)]
     pub gaussian: f32,
@@ -280,6 +293,16 @@ impl Recipe {
         let gaussian = self.noise.gaussian;
         if !(gaussian.is_finite() && gaussian >= 0.0) {
             return wrong("noise.gaussian", gaussian.to_string(), "σ ≥ 0");
+        }
+        for (key, value, most) in [
+            ("noise.shift", self.noise.shift, 1e4),
+            ("noise.rotation", self.noise.rotation, 89.0),
+            ("noise.scale", self.noise.scale, 0.9),
+            ("noise.shear", self.noise.shear, 10.0),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return wrong(key, value.to_string(), &format!("0 to {most}"));
+            }
         }
         if !(0.0..1.0).contains(&self.noise.masking) {
             let value = self.noise.masking.to_string();

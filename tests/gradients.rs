@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use diabolo::device::cpu::Cpu;
 use diabolo::device::{Device, HostData};
+use diabolo::image::ImageShape;
 use diabolo::kernels::Activation;
 use diabolo::kernels::loss::{self, Loss};
 use diabolo::kernels::upsample::Enlargement;
 use diabolo::layers::{
-    ActivationLayer, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, ImageShape, Layer,
-    MaxPool2d, Mode, Parameters, Reshape, Role, Upsample2d,
+    ActivationLayer, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, Layer, MaxPool2d, Mode,
+    Parameters, Reshape, Role, Upsample2d,
 };
 use diabolo::models::{Autoencoder, Pool, Shape, Stage};
 use diabolo::plan::{Element, Matrix, PlanBuilder, RoutineId, View};

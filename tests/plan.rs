@@ -1,7 +1,7 @@
 //! What a plan knows before it runs: memory by lifetimes, and exact costs.
 
+use diabolo::image::ImageShape;
 use diabolo::kernels::AnyKernel;
-use diabolo::layers::ImageShape;
 use diabolo::plan::{Lifetime, Plan};
 use diabolo::recipe::Recipe;
 use diabolo::train::{DataShape, Program};

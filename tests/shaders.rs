@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use diabolo::device::gpu::specialise;
+use diabolo::image::ImageShape;
 use diabolo::kernels::SHADERS;
-use diabolo::layers::ImageShape;
 use diabolo::recipe::{BUILT_IN, LossName, Recipe};
 use diabolo::train::{DataShape, Program};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -13,7 +13,9 @@ use naga::{AddressSpace, StorageAccess, TypeInner};
 /// Values that each constant takes in some launch.
 fn variants(name: &str) -> &'static [&'static str] {
     match name {
-        "GAUSSIAN" | "MASKING" | "TRANSPOSE_A" | "TRANSPOSE_B" | "BIAS" => &["false", "true"],
+        "GAUSSIAN" | "MASKING" | "WARP" | "TRANSPOSE_A" | "TRANSPOSE_B" | "BIAS" => {
+            &["false", "true"]
+        }
         "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u"],
         "LOSS" => &["0u", "1u"],
         _ => &[],

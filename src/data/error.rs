@@ -5,7 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::files::FileError;
-use crate::layers::ImageShape;
+use crate::image::ImageShape;
 
 /// A data set could not be read, checked, drawn from or written.
 ///

@@ -10,7 +10,7 @@ mod source;
 
 pub use error::DataError;
 
-use crate::layers::ImageShape;
+use crate::image::ImageShape;
 
 /// A stack of images of one shape.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! clean[r, f] = images[order[position·R + r], f] / 255
-//! noisy[r, f] = keep · (clean[r, f] + σ·n)      n ~ N(0, 1), keep = 0 with probability p
+//! noisy[r, f] = keep · (warped[r, f] + σ·n)     n ~ N(0, 1), keep = 0 with probability p
+//! warped      = clean, each image distorted as [`super::warp`] says, if at all
 //!
 //! images  [count, F] bytes      the data set, uploaded once
 //! order   [any]      indices    this epoch's shuffle
@@ -14,14 +15,18 @@
 //! see [`super::random`].
 
 use super::random::{LANES, Stream, normal_pair, philox};
+use super::warp::{Warp, warp};
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
+use crate::image::ImageShape;
 use crate::plan::{Cost, Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// What is done to an image before the encoder sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {
+    /// Distortion of whole images.
+    pub warp: Warp,
     /// Standard deviation σ of the Gaussian noise; 0 for none.
     pub gaussian: f32,
     /// Probability p that a pixel is set to 0.
@@ -53,6 +58,8 @@ pub struct Gather {
     pub order: View,
     /// `[position, step]`.
     pub clock: View,
+    /// One image: F values.
+    pub image: ImageShape,
     /// `[R, F]`, in [0, 1].
     pub clean: Matrix,
     /// `[R, F]`.
@@ -66,7 +73,7 @@ const WORDS: usize = 4;
 
 impl Kernel for Gather {
     const NAME: &'static str = "gather";
-    const SHADER: &'static str = shader!("gather");
+    const SHADER: &'static str = shader!("shared/random", "gather");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -79,9 +86,11 @@ impl Kernel for Gather {
     }
 
     fn flops(&self) -> u64 {
-        // Scale; σ·n and its sum; Box–Muller's polynomials, about 25 for a pair.
-        let per_element = 1 + if self.noise.gaussian > 0.0 { 15 } else { 0 };
-        (self.clean.view.len * per_element) as u64
+        // Scale; σ·n and its sum; Box–Muller's polynomials, about 25 for a pair; a place and four
+        // weighted pixels.
+        let gaussian = if self.noise.gaussian > 0.0 { 15 } else { 0 };
+        let warp = if self.noise.warp.is_none() { 0 } else { 20 };
+        (self.clean.view.len * (1 + gaussian + warp)) as u64
     }
 
     fn cost(&self) -> Cost {
@@ -110,11 +119,21 @@ impl Kernel for Gather {
                 }
             }
         });
-        let clean = &*clean;
+        if self.noise.warp.is_none() {
+            noisy.copy_from_slice(clean);
+        } else {
+            let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
+            parallel::chunks(noisy, features, |first, noisy| {
+                let images = clean[first..].chunks_exact(features);
+                for (i, (noisy, clean)) in noisy.chunks_exact_mut(features).zip(images).enumerate()
+                {
+                    let map = ranges.draw(first / features + i, step, stream, self.noise.key());
+                    warp(&map, self.image, clean, noisy);
+                }
+            });
+        }
         parallel::chunks(noisy, WORDS * LANES, |first, noisy| {
-            let blocks = noisy.chunks_mut(WORDS * LANES);
-            let clean = clean[first..].chunks(WORDS * LANES);
-            for (block, (noisy, clean)) in blocks.zip(clean).enumerate() {
+            for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
                 let counter = (first / WORDS + block * LANES) as u32;
                 let mut noise = [0.0; WORDS * LANES];
                 let mut keep = [true; WORDS * LANES];
@@ -122,9 +141,9 @@ impl Kernel for Gather {
                     #[inline(always)]
                     || self.noise.draw(counter, step, &mut noise, &mut keep),
                 );
-                for (i, (noisy, &clean)) in noisy.iter_mut().zip(clean).enumerate() {
-                    let shaken = clean + T::of(f64::from(noise[i]));
-                    *noisy = if keep[i] { shaken } else { T::zero() };
+                for ((noisy, &noise), &keep) in noisy.iter_mut().zip(&noise).zip(&keep) {
+                    let shaken = *noisy + T::of(f64::from(noise));
+                    *noisy = if keep { shaken } else { T::zero() };
                 }
             }
         });
@@ -133,10 +152,12 @@ impl Kernel for Gather {
     fn gpu(&self) -> Dispatch {
         let elements = self.clean.view.len;
         let [key0, key1] = self.noise.key();
+        let warp = &self.noise.warp;
         Dispatch {
             constants: vec![
                 ("GAUSSIAN", (self.noise.gaussian > 0.0).to_string()),
                 ("MASKING", (self.noise.masking > 0.0).to_string()),
+                ("WARP", (!self.noise.warp.is_none()).to_string()),
             ],
             dims: vec![
                 self.clean.rows as u32,
@@ -147,6 +168,14 @@ impl Kernel for Gather {
                 key1,
                 self.noise.stream.gaussian(),
                 self.noise.stream.masking(),
+                self.noise.stream.warp(),
+                self.image.height as u32,
+                self.image.width as u32,
+                self.image.channels as u32,
+                warp.shift.to_bits(),
+                warp.rotation.to_bits(),
+                warp.scale.to_bits(),
+                warp.shear.to_bits(),
             ],
             groups: linear_groups(elements.div_ceil(WORDS)),
         }

@@ -32,6 +32,7 @@ mod parallel;
 pub mod pool;
 pub mod random;
 pub mod upsample;
+pub mod warp;
 pub mod window;
 
 pub use activation::Activation;

@@ -13,7 +13,7 @@
 //! Source: Salmon, Moraes, Dror, Shaw, “Parallel random numbers: as easy as 1, 2, 3” (SC 2011);
 //! Box and Muller, “A note on the generation of random normal deviates” (1958).
 //!
-//! ln, sin and cos are short polynomials here and in `shaders/gather.wgsl`: WGSL promises only
+//! ln, sin and cos are short polynomials here and in `shaders/shared/random.wgsl`: WGSL promises only
 //! eleven bits of `cos`, and the two devices should draw the same noise.
 
 /// Which use of randomness a draw serves: part of the counter, so that uses never share numbers.
@@ -29,6 +29,11 @@ impl Stream {
     /// Counter word of the Gaussian draws.
     pub fn gaussian(self) -> u32 {
         2 * self as u32
+    }
+
+    /// Counter word of the distortions.
+    pub fn warp(self) -> u32 {
+        4 + self as u32
     }
 
     /// Counter word of the masking draws.
@@ -99,7 +104,7 @@ fn ln(x: f32) -> f32 {
 
 /// (sin 2πt, cos 2πt) for t ∈ [0, 1): the nearest quarter turn, then Taylor's series within ±π/4.
 #[inline(always)]
-fn sin_cos_turn(turn: f32) -> (f32, f32) {
+pub(super) fn sin_cos_turn(turn: f32) -> (f32, f32) {
     let quarters = turn * 4.0;
     let nearest = (quarters + 0.5) as i32;
     let angle = (quarters - nearest as f32) * std::f32::consts::FRAC_PI_2;

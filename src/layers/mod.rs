@@ -17,7 +17,7 @@ pub use activation::ActivationLayer;
 pub use batch_norm::BatchNorm;
 pub use convolution::{Conv2d, ConvTranspose2d};
 pub use dense::Dense;
-pub use layout::{Columns, ImageShape, Layout};
+pub use layout::{Columns, Layout};
 pub use parameters::{Init, Parameter, Parameters, Role, Tensor};
 pub use pool::{AvgPool2d, MaxPool2d, Upsample2d};
 pub use reshape::Reshape;

@@ -17,12 +17,13 @@
 
 use thiserror::Error;
 
+use crate::image::ImageShape;
 use crate::kernels::loss::Loss;
 use crate::kernels::upsample::Enlargement;
 use crate::kernels::{Activation, Window, WindowError};
 use crate::layers::{
-    ActivationLayer, AvgPool2d, BatchNorm, Columns, Conv2d, ConvTranspose2d, Dense, ImageShape,
-    Layer, MaxPool2d, Mode, Parameters, Reshape, Stack, Upsample2d,
+    ActivationLayer, AvgPool2d, BatchNorm, Columns, Conv2d, ConvTranspose2d, Dense, Layer,
+    MaxPool2d, Mode, Parameters, Reshape, Stack, Upsample2d,
 };
 use crate::plan::{Matrix, PlanBuilder};
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageShape;
 use crate::kernels::Activation;
 use crate::kernels::loss::Loss;
-use crate::layers::ImageShape;
 use crate::models::{Pool, Shape, Stage};
 
 /// `[model]`

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use crate::device::{Device, DeviceError, HostData};
 use crate::files::{FileError, write_atomically};
-use crate::layers::{ImageShape, Parameters, Role, Tensor};
+use crate::image::ImageShape;
+use crate::layers::{Parameters, Role, Tensor};
 use crate::models::ModelError;
 use crate::plan::{BufferId, View};
 use crate::recipe::{Recipe, RecipeError};

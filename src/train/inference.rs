@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
+use crate::image::ImageShape;
 use crate::kernels::gather::{Gather, Noise};
-use crate::layers::{ImageShape, Mode};
+use crate::layers::Mode;
 use crate::models::Autoencoder;
 use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::recipe::Recipe;
@@ -76,6 +77,7 @@ impl Inference {
                 images: bytes,
                 order,
                 clock,
+                image,
                 clean,
                 noisy: input,
                 noise,

@@ -16,7 +16,8 @@ use thiserror::Error;
 
 use crate::device::DeviceError;
 use crate::files::FileError;
-use crate::layers::{ImageShape, Parameters};
+use crate::image::ImageShape;
+use crate::layers::Parameters;
 use crate::models::{Autoencoder, ModelError};
 use crate::plan::{PlanBuilder, PlanError};
 use crate::recipe::Recipe;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::image::ImageShape;
 use crate::kernels::adam::{Adam, Hyperparameters};
 use crate::kernels::clock::Advance;
 use crate::kernels::gather::{Gather, Noise};
 use crate::kernels::loss::{self, Loss};
 use crate::kernels::random::Stream;
-use crate::layers::{ImageShape, Mode, Parameters};
+use crate::kernels::warp::Warp;
+use crate::layers::{Mode, Parameters};
 use crate::models::Autoencoder;
 use crate::plan::{Element, Matrix, Plan, PlanBuilder, RoutineId, View};
 use crate::recipe::Recipe;
@@ -77,6 +79,12 @@ pub struct DataShape {
 /// The recipe's noise, drawn from one stream.
 pub fn noise(recipe: &Recipe, stream: Stream) -> Noise {
     Noise {
+        warp: Warp {
+            shift: recipe.noise.shift,
+            rotation: recipe.noise.rotation / 360.0,
+            scale: recipe.noise.scale,
+            shear: recipe.noise.shear,
+        },
         gaussian: recipe.noise.gaussian,
         masking: recipe.noise.masking,
         seed: recipe.train.seed,
@@ -110,9 +118,10 @@ impl Program {
             images,
             order,
             clock,
+            image: data.image,
             noise: noise(recipe, Stream::Training),
         };
-        let (clean, noisy) = source.gather(&mut plan, batch, features);
+        let (clean, noisy) = source.gather(&mut plan, batch);
         train_step(&mut plan, &model, clean, noisy, clock, losses);
         plan.launch(
             "adam",
@@ -146,9 +155,10 @@ impl Program {
                 images: held_out,
                 order,
                 clock,
+                image: data.image,
                 noise: noise(recipe, Stream::Evaluation),
             };
-            let (clean, noisy) = source.gather(&mut plan, rows, features);
+            let (clean, noisy) = source.gather(&mut plan, rows);
             let (code, _) = model.encoder.forward(&mut plan, noisy, Mode::Evaluation);
             let (y, _) = model.decoder.forward(&mut plan, code, Mode::Evaluation);
             note_loss(&mut plan, model.loss, y, clean, clock, losses);
@@ -183,12 +193,14 @@ struct Source {
     images: View,
     order: View,
     clock: View,
+    image: ImageShape,
     noise: Noise,
 }
 
 impl Source {
     /// Appends the gathering of a batch. Returns it clean and noisy, `[rows, features]`.
-    fn gather(self, plan: &mut PlanBuilder, rows: usize, features: usize) -> (Matrix, Matrix) {
+    fn gather(self, plan: &mut PlanBuilder, rows: usize) -> (Matrix, Matrix) {
+        let features = self.image.features();
         let clean = plan.temporary_matrix("clean", rows, features);
         let noisy = plan.temporary_matrix("noisy", rows, features);
         plan.launch(
@@ -197,6 +209,7 @@ impl Source {
                 images: self.images,
                 order: self.order,
                 clock: self.clock,
+                image: self.image,
                 clean,
                 noisy,
                 noise: self.noise,

@@ -19,6 +19,7 @@ mod geometry;
 mod harness;
 mod nearest;
 
+use diabolo::image::ImageShape;
 use diabolo::kernels::adam::{Adam, Hyperparameters};
 use diabolo::kernels::batch_norm::{self, Normaliser};
 use diabolo::kernels::clock::Advance;
@@ -27,6 +28,7 @@ use diabolo::kernels::gather::{Gather, Noise};
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::loss::{self, Loss};
 use diabolo::kernels::random::Stream;
+use diabolo::kernels::warp::Warp;
 use diabolo::kernels::{Activation, activation};
 use diabolo::plan::Element;
 use rand::RngExt;
@@ -356,8 +358,33 @@ fn losses_and_their_gradients() {
 #[test]
 fn gather_draws_the_same_noise_and_the_same_masks() {
     let Some(adapter) = gpu() else { return };
-    for (rows, features) in [(1, 1), (3, 31), (33, 33), (5, 127), (129, 784)] {
-        for (gaussian, masking) in [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.3)] {
+    let distorted = Warp {
+        shift: 2.5,
+        rotation: 0.07,
+        scale: 0.2,
+        shear: 0.3,
+    };
+    for (rows, [height, width, channels]) in [
+        (1, [1, 1, 1]),
+        (3, [31, 1, 1]),
+        (33, [3, 11, 1]),
+        (5, [9, 5, 3]),
+        (129, [28, 28, 1]),
+    ] {
+        let image = ImageShape {
+            height,
+            width,
+            channels,
+        };
+        let features = image.features();
+        for (gaussian, masking, warp) in [
+            (0.0, 0.0, Warp::default()),
+            (0.5, 0.0, Warp::default()),
+            (0.0, 0.3, Warp::default()),
+            (0.5, 0.3, Warp::default()),
+            (0.0, 0.0, distorted),
+            (0.5, 0.3, distorted),
+        ] {
             let mut test = Case::new(rows);
             let count = 40;
             let pixels: Vec<u8> = (0..count * features).map(|_| test.rng.random()).collect();
@@ -370,9 +397,11 @@ fn gather_draws_the_same_noise_and_the_same_masks() {
                 images,
                 order: test.index("order", order),
                 clock: test.index("clock", vec![2, 1234]),
+                image,
                 clean: test.output("clean", rows * features).matrix(rows, features),
                 noisy: test.output("noisy", rows * features).matrix(rows, features),
                 noise: Noise {
+                    warp,
                     gaussian,
                     masking,
                     seed: 0x0123_4567_89AB_CDEF,
@@ -380,11 +409,16 @@ fn gather_draws_the_same_noise_and_the_same_masks() {
                 },
             };
             // A division to 2.5 ulps; a normal deviate, below 6, from polynomials good to some
-            // ten roundings. A pixel masked on one device only would be off by its value.
+            // ten roundings. A pixel masked on one device only would be off by its value. A place in a
+            // distorted image is the sum of four numbers below twice its side, good to a dozen
+            // roundings; between neighbours, which differ by at most 1, a value moves as much as its
+            // place does, in either direction.
+            let place = 2.0 * 12.0 * 2.0 * height.max(width) as f64 * EPSILON;
+            let place = if warp.is_none() { 0.0 } else { place };
             test.finish(kernel)
                 .compare(&adapter, |operand, _, expected| match operand {
                     "clean" => 5.0 * EPSILON * expected.abs(),
-                    _ => 5.0 * EPSILON + f64::from(gaussian) * 6.0 * 24.0 * EPSILON,
+                    _ => 5.0 * EPSILON + place + f64::from(gaussian) * 6.0 * 24.0 * EPSILON,
                 });
         }
     }

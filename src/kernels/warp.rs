@@ -1,0 +1,164 @@
+//! Warp: a small random affine distortion of an image about its centre, part of [`super::gather`].
+//!
+//! ```text
+//! warped[y, x] = image at   A·(y, x) + t        coordinates from the centre, zeros outside
+//!
+//! A = | s cos φ        s sin φ |       φ  uniform in ± rotation      s  uniform in 1 ± scale
+//!     | k − s sin φ    s cos φ |       k  uniform in ± shear         t  uniform in ± shift, twice
+//! ```
+//! Values between pixels are interpolated linearly in both directions. As noise it is what masking
+//! is: something the code should not depend on, and that the network must undo.
+//!
+//! Source: Simard, Steinkraus and Platt, “Best practices for convolutional neural networks applied to
+//! visual document analysis” (2003).
+
+use super::random::{philox, sin_cos_turn};
+use crate::image::ImageShape;
+use crate::scalar::Scalar;
+
+/// Ranges that the distortion of each image is drawn from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Warp {
+    /// Pixels.
+    pub shift: f32,
+    /// Turns (1 is a whole one), below a quarter.
+    pub rotation: f32,
+    /// Relative.
+    pub scale: f32,
+    /// Columns per row.
+    pub shear: f32,
+}
+
+/// One image's distortion: row by row, what y, x and 1 contribute to a coordinate of the source.
+type Map = [[f32; 3]; 2];
+
+impl Warp {
+    /// Whether it leaves images as they are.
+    pub fn is_none(&self) -> bool {
+        *self == Warp::default()
+    }
+
+    /// The distortion of row `row` of the batch at a step.
+    pub(super) fn draw(&self, row: usize, step: u32, stream: u32, key: [u32; 2]) -> Map {
+        let words = philox(2 * row as u32, step, stream, key);
+        // Five uniforms in [−1, 1), from two blocks.
+        let uniform =
+            |word: usize, block: usize| (words[word][block] >> 8) as f32 / 8_388_608.0 - 1.0;
+        let turn = uniform(0, 0) * self.rotation;
+        let (sin, cos) = sin_cos_turn(if turn < 0.0 { turn + 1.0 } else { turn });
+        let scale = 1.0 + uniform(1, 0) * self.scale;
+        let shear = uniform(2, 0) * self.shear;
+        let [down, across] = [uniform(3, 0), uniform(0, 1)].map(|u| u * self.shift);
+        [
+            [scale * cos, scale * sin, down],
+            [shear - scale * sin, scale * cos, across],
+        ]
+    }
+}
+
+/// Writes the distorted `image` to `warped`.
+pub(super) fn warp<T: Scalar>(map: &Map, shape: ImageShape, image: &[T], warped: &mut [T]) {
+    let [height, width] = shape.size();
+    let centre = shape.size().map(|side| 0.5 * (side - 1) as f32);
+    let pixel = |y: f32, x: f32| -> Option<&[T]> {
+        let inside = y >= 0.0 && x >= 0.0 && y < height as f32 && x < width as f32;
+        inside.then(|| &image[(y as usize * width + x as usize) * shape.channels..])
+    };
+    for (i, warped) in warped.chunks_exact_mut(shape.channels).enumerate() {
+        let (y, x) = (
+            (i / width) as f32 - centre[0],
+            (i % width) as f32 - centre[1],
+        );
+        let at = [0, 1].map(|i| map[i][0] * y + map[i][1] * x + map[i][2] + centre[i]);
+        let corner = at.map(f32::floor);
+        let part = [at[0] - corner[0], at[1] - corner[1]];
+        warped.fill(T::zero());
+        for (down, across) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)] {
+            let share = |far: f32, part: f32| if far == 1.0 { part } else { 1.0 - part };
+            let weight = share(down, part[0]) * share(across, part[1]);
+            if let Some(pixel) = pixel(corner[0] + down, corner[1] + across) {
+                for (warped, &value) in warped.iter_mut().zip(pixel) {
+                    *warped += T::of(f64::from(weight)) * value;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: ImageShape = ImageShape {
+        height: 3,
+        width: 4,
+        channels: 2,
+    };
+
+    fn image() -> Vec<f64> {
+        (0..SHAPE.features()).map(|i| i as f64).collect()
+    }
+
+    #[test]
+    fn the_identity_leaves_an_image_as_it_is() {
+        let mut warped = vec![9.0; SHAPE.features()];
+        warp(
+            &[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+            SHAPE,
+            &image(),
+            &mut warped,
+        );
+        assert_eq!(warped, image());
+    }
+
+    #[test]
+    fn a_shift_by_half_a_pixel_takes_the_mean_and_zeros_come_in_from_outside() {
+        let mut warped = vec![9.0; SHAPE.features()];
+        warp(
+            &[[1.0, 0.0, 1.0], [0.0, 1.0, 0.5]],
+            SHAPE,
+            &image(),
+            &mut warped,
+        );
+        // The second row of pixels comes up; its last pixel meets what lies outside.
+        assert_eq!(warped[..4], [9.0, 10.0, 11.0, 12.0]);
+        assert_eq!(warped[6..8], [7.0, 7.5]);
+        assert_eq!(warped[16..], [0.0; 8]);
+    }
+
+    #[test]
+    fn a_half_turn_reverses_an_image() {
+        let mut warped = vec![9.0; SHAPE.features()];
+        warp(
+            &[[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]],
+            SHAPE,
+            &image(),
+            &mut warped,
+        );
+        let expected: Vec<f64> = image().chunks(2).rev().flatten().copied().collect();
+        assert_eq!(warped, expected);
+    }
+
+    #[test]
+    fn draws_stay_in_their_ranges_and_reach_both_sides() {
+        let ranges = Warp {
+            shift: 3.0,
+            rotation: 0.1,
+            scale: 0.2,
+            shear: 0.3,
+        };
+        let maps: Vec<Map> = (0..1000)
+            .map(|row| ranges.draw(row, 5, 4, [1, 2]))
+            .collect();
+        for i in 0..2 {
+            let shifts = maps.iter().map(|map| map[i][2]);
+            let (low, high) = shifts.fold((0.0f32, 0.0f32), |(l, h), s| (l.min(s), h.max(s)));
+            assert!((-3.0..-2.9).contains(&low) && (2.9..3.0).contains(&high));
+        }
+        for [[a, b, _], _] in maps {
+            let scale = (a * a + b * b).sqrt();
+            assert!((0.799..1.201).contains(&scale), "{scale}");
+            assert!(b.atan2(a).abs() <= 0.1 * std::f32::consts::TAU + 1e-5);
+        }
+    }
+}
