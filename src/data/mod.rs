@@ -10,6 +10,8 @@ mod source;
 
 pub use error::DataError;
 
+use std::borrow::Cow;
+
 use crate::image::ImageShape;
 
 /// A stack of images of one shape.
@@ -73,6 +75,17 @@ impl Images {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.iter().map(|&byte| unit(byte)).collect(),
             Pixels::Real(values) => values.clone(),
+        }
+    }
+
+    /// All pixels as bytes; real ones are rounded to 1/255.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.pixels {
+            Pixels::Bytes(bytes) => bytes.into(),
+            Pixels::Real(values) => {
+                let byte = |value: &f32| (value * 255.0).round() as u8;
+                values.iter().map(byte).collect()
+            }
         }
     }
 

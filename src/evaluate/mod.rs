@@ -1,10 +1,13 @@
-//! Evaluation: are the features better than the pixels they were learnt from?
+//! Evaluation: are the features better than the pixels they were learnt from, and how well is noise
+//! removed?
 
+mod denoising;
 mod few_label;
 mod normalise;
 mod search;
 mod vote;
 
+pub use denoising::{Denoising, denoising, psnr, ssim};
 pub use few_label::{FewLabel, FewLabelError, Gain, K, Labels, Pair, Row, Spread, few_label};
 pub use normalise::normalise;
 pub use search::{Distance, Draws, Found, Search};

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::data::{Images, Pixels};
+use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::adam::Hyperparameters;
 use crate::plan::Element;
@@ -91,8 +91,8 @@ impl Trainer {
         };
         let program = Program::new(recipe, shape, memory_limit())?;
         let mut device = backend.load(program.plan.clone())?;
-        device.write(program.images, HostData::Byte(&bytes(train)))?;
-        device.write(program.held_out, HostData::Byte(&bytes(held_out)))?;
+        device.write(program.images, HostData::Byte(&train.bytes()))?;
+        device.write(program.held_out, HostData::Byte(&held_out.bytes()))?;
         for pass in &program.evaluation {
             let last = pass.first + pass.times * pass.rows;
             let order: Vec<u32> = (pass.first as u32..last as u32).collect();
@@ -334,17 +334,6 @@ impl Trainer {
         self.last_good = Checkpoint::read(parameters, image, device, self.progress, losses)?;
         self.last_good.save(path, &self.recipe)?;
         Ok(())
-    }
-}
-
-/// Pixels as bytes; real ones are rounded to 1/255.
-fn bytes(images: &Images) -> std::borrow::Cow<'_, [u8]> {
-    match &images.pixels {
-        Pixels::Bytes(bytes) => bytes.into(),
-        Pixels::Real(values) => values
-            .iter()
-            .map(|value| (value * 255.0).round() as u8)
-            .collect(),
     }
 }
 
