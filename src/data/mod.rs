@@ -85,29 +85,37 @@ impl Images {
     }
 
     /// `[height, width, channels]`.
-    fn shape(&self) -> [usize; 3] {
+    pub fn shape(&self) -> [usize; 3] {
         [self.height, self.width, self.channels]
     }
 }
 
-/// Labelled images to train on, and others to test on.
+/// Images to train on, and others to test on; labelled, or not.
+///
+/// Unlabelled data has no labels in either part and 0 classes. It trains an autoencoder like any
+/// other, but there is nothing to classify.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Name for reports.
     pub name: String,
     /// Training images.
     pub train: Images,
-    /// Class of each training image, below `classes`.
+    /// Class of each training image, below `classes`; empty if unlabelled.
     pub train_labels: Vec<u8>,
     /// Test images, of the same height, width and channels.
     pub test: Images,
-    /// Class of each test image, below `classes`.
+    /// Class of each test image, below `classes`; empty if unlabelled.
     pub test_labels: Vec<u8>,
-    /// Number of classes.
+    /// Number of classes; 0 if unlabelled.
     pub classes: usize,
 }
 
 impl Dataset {
+    /// Whether the images have classes.
+    pub fn is_labelled(&self) -> bool {
+        self.classes > 0
+    }
+
     /// Returns the data set if its parts belong together.
     ///
     /// # Errors
@@ -120,6 +128,10 @@ impl Dataset {
             let name = self.name;
             return Err(DataError::ShapeMismatch { name, train, test });
         }
+        let unlabelled = self.train_labels.is_empty() && self.test_labels.is_empty();
+        if unlabelled && !self.is_labelled() {
+            return Ok(self);
+        }
         for (part, images, labels) in [
             ("training", &self.train, &self.train_labels),
             ("test", &self.test, &self.test_labels),
@@ -129,9 +141,7 @@ impl Dataset {
         }
         Ok(self)
     }
-}
 
-impl Dataset {
     /// Keeps the first so many training and test images.
     pub fn truncate(&mut self, train: usize, test: usize) {
         self.train.truncate(train);
@@ -222,6 +232,36 @@ mod tests {
     #[test]
     fn parts_that_belong_together_pass() {
         assert_eq!(dataset().checked().unwrap(), dataset());
+    }
+
+    #[test]
+    fn data_without_labels_and_classes_is_unlabelled_and_stays_so_when_cut() {
+        let mut data = dataset();
+        (data.train_labels, data.test_labels) = (vec![], vec![]);
+        data.classes = 0;
+        let mut data = data.checked().unwrap();
+        assert!(!data.is_labelled() && dataset().is_labelled());
+        data.truncate(1, 1);
+        assert_eq!((data.train.count, data.test.count), (1, 1));
+        assert!(data.checked().is_ok());
+    }
+
+    #[test]
+    fn half_labelled_data_is_an_error() {
+        let mut data = dataset();
+        data.train_labels = vec![];
+        let error = data.checked().unwrap_err().to_string();
+        assert!(
+            error.contains("training set: 2 images but 0 labels"),
+            "{error}"
+        );
+        let mut data = dataset();
+        (data.train_labels, data.test_labels) = (vec![], vec![]);
+        data.checked().unwrap_err();
+        let mut data = dataset();
+        data.classes = 0;
+        let error = data.checked().unwrap_err().to_string();
+        assert!(error.contains("below 0"), "{error}");
     }
 
     #[test]
