@@ -1,12 +1,21 @@
 //! Images and labels: reading, checking, and drawing small labelled sets from them.
 
+pub mod arrays;
+pub mod cache;
+pub mod catalogue;
+pub mod cifar;
 pub mod draws;
 mod error;
+pub mod fashion_mnist;
+pub mod folder;
 pub mod idx;
 pub mod mnist;
 pub mod npy;
 mod npy_header;
+pub mod picture;
+mod selection;
 mod source;
+mod split;
 
 pub use error::DataError;
 
@@ -71,6 +80,30 @@ impl Images {
         match &self.pixels {
             Pixels::Bytes(bytes) => bytes.iter().map(|&byte| unit(byte)).collect(),
             Pixels::Real(values) => values.clone(),
+        }
+    }
+
+    /// Copies of these images, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If one of `order` is not below `count`.
+    pub fn pick(&self, order: &[usize]) -> Images {
+        fn gather<T: Copy>(values: &[T], features: usize, order: &[usize]) -> Vec<T> {
+            let mut picked = Vec::with_capacity(order.len() * features);
+            for &index in order {
+                picked.extend_from_slice(&values[index * features..][..features]);
+            }
+            picked
+        }
+        let features = self.features();
+        Images {
+            count: order.len(),
+            pixels: match &self.pixels {
+                Pixels::Bytes(bytes) => Pixels::Bytes(gather(bytes, features, order)),
+                Pixels::Real(reals) => Pixels::Real(gather(reals, features, order)),
+            },
+            ..*self
         }
     }
 
@@ -227,6 +260,17 @@ mod tests {
         images.row_f32(1, &mut row);
         assert_eq!(row, [0.25, 0.5, 0.75]);
         assert_eq!(images.to_f32()[3..], row);
+    }
+
+    #[test]
+    fn picked_images_come_in_the_order_asked_for() {
+        let all = images(3, Pixels::Bytes((0..9).collect()));
+        let picked = all.pick(&[2, 0, 2]);
+        assert_eq!(picked.count, 3);
+        assert_eq!(
+            picked.pixels,
+            Pixels::Bytes(vec![6, 7, 8, 0, 1, 2, 6, 7, 8])
+        );
     }
 
     #[test]

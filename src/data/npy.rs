@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::npy_header::{self, Dtype, Header};
+use super::npy_header::{self, Dtype, Header, LabelHeader};
 use super::source::Source;
 use super::{DataError, Images, Pixels};
 use crate::files::write_atomically;
@@ -44,6 +44,24 @@ pub fn read_images(path: &Path) -> Result<Images, DataError> {
 /// As [`read_images`].
 pub fn images_from_bytes(origin: &str, bytes: &[u8]) -> Result<Images, DataError> {
     images(Source::from_bytes(origin, bytes)?)
+}
+
+/// Reads an array of labels: integers of any size, of shape `[labels]` or `[labels, 1]`.
+///
+/// # Errors
+///
+/// [`DataError`] as [`read_images`], and if a label is not from 0 to 255.
+pub fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
+    labels(Source::open(path)?)
+}
+
+/// Reads labels from the bytes of a file; `origin` names them in messages.
+///
+/// # Errors
+///
+/// As [`read_labels`].
+pub fn labels_from_bytes(origin: &str, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+    labels(Source::from_bytes(origin, bytes)?)
 }
 
 /// Reads an array of any finite values as a matrix, one row per entry of its first dimension.
@@ -131,6 +149,35 @@ fn images(source: Source) -> Result<Images, DataError> {
     }
 }
 
+fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
+    let LabelHeader {
+        count,
+        width,
+        signed,
+    } = LabelHeader::read(&mut source)?;
+    let origin = source.origin.clone();
+    let bytes = source.array(&[count], width)?;
+    let label = |(index, bytes): (usize, &[u8])| {
+        let fill = match signed && bytes.last().is_some_and(|&byte| byte >= 128) {
+            true => 255,
+            false => 0,
+        };
+        let mut wide = [fill; 16];
+        wide[..bytes.len()].copy_from_slice(bytes);
+        let value = i128::from_le_bytes(wide);
+        u8::try_from(value).map_err(|_| DataError::LabelValue {
+            origin: origin.clone(),
+            index,
+            value,
+        })
+    };
+    bytes
+        .chunks_exact(width as usize)
+        .enumerate()
+        .map(label)
+        .collect()
+}
+
 fn matrix(source: Source) -> Result<Matrix, DataError> {
     let array = array(source)?;
     let [rows, height, width, channels] = array.shape;
@@ -196,6 +243,26 @@ fn first_outside(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_any_integer_type_are_read_and_must_fit_a_byte() {
+        let dict =
+            |descr| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+        let read =
+            |descr, elements: &[u8]| labels_from_bytes("here", &file(&dict(descr), elements));
+        assert_eq!(read("|u1", &[7, 255]).unwrap(), [7, 255]);
+        let wide = [7_i64, 255].map(i64::to_le_bytes).concat();
+        assert_eq!(read("<i8", &wide).unwrap(), [7, 255]);
+        for (value, text) in [(-1, "-1"), (256, "256")] {
+            let elements = [7_i32, value].map(i32::to_le_bytes).concat();
+            let error = read("<i4", &elements).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("label {text} at index 1")),
+                "{error}"
+            );
+        }
+        assert!(read("<i8", &wide[..9]).is_err());
+    }
 
     fn file(dict: &str, elements: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
