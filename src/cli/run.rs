@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use diabolo::data::{Dataset, npy};
+use diabolo::data::{Dataset, catalogue, npy};
 use diabolo::device::Backend;
 use diabolo::evaluate::{Features, FewLabel, Row, Rows, few_label, normalise};
 use diabolo::recipe::Recipe;
@@ -163,20 +163,16 @@ fn describe(trainer: &Trainer) -> String {
 
 /// The recipe's data set, cut to the size it asks for.
 pub fn load(recipe: &Recipe) -> Result<Dataset, Failure> {
-    let mut data = match recipe.data.name.as_str() {
-        "mnist" => diabolo::data::mnist::load()?,
-        other => {
-            let name = &recipe.name;
-            return Err(
-                format!("recipe `{name}`: `data.name = {other:?}`: expected \"mnist\"").into(),
-            );
-        }
-    };
-    let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
-    data.truncate(
-        limit(recipe.data.train_images),
-        limit(recipe.data.test_images),
-    );
+    let data = catalogue::load(&recipe.data, recipe.train.seed)?;
+    if !data.is_labelled() && !recipe.evaluate.labels.is_empty() {
+        let (name, labels) = (&recipe.name, &recipe.evaluate.labels);
+        return Err(format!(
+            "recipe {name}: `evaluate.labels = {labels:?}`: expected `[]`, because the data set \
+             {} has no labels to classify with",
+            data.name
+        )
+        .into());
+    }
     Ok(data)
 }
 
