@@ -71,9 +71,10 @@ pub(super) const FILES: [File; 4] = [
 ///
 /// # Errors
 ///
-/// [`DataError::Absent`] if none has, and what [`cache::of`] finds.
+/// [`DataError::Absent`] if none has.
 pub fn find(cache: Option<&Path>) -> Result<PathBuf, DataError> {
-    let looked = vec![cache::of("fashion-mnist", cache)?, PathBuf::from(SYSTEM)];
+    let cache = cache::of("fashion-mnist", cache).ok();
+    let looked: Vec<PathBuf> = cache.into_iter().chain([PathBuf::from(SYSTEM)]).collect();
     let whole = |folder: &&PathBuf| FILES.iter().all(|file| present(folder, file).is_some());
     match looked.iter().find(whole) {
         Some(folder) => Ok(folder.clone()),
@@ -131,7 +132,7 @@ fn checked(path: &Path, file: &File) -> Result<Vec<u8>, DataError> {
     let mut source = Source::open(path)?;
     // One byte more than expected, to tell a longer file.
     let bytes = source.read_up_to(length + 1)?;
-    let found = hex(&Sha256::digest(&bytes));
+    let found = super::hex(&Sha256::digest(&bytes));
     match found == expected {
         true => Ok(bytes),
         false => Err(DataError::Checksum {
@@ -140,11 +141,6 @@ fn checked(path: &Path, file: &File) -> Result<Vec<u8>, DataError> {
             expected: expected.to_owned(),
         }),
     }
-}
-
-/// Hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn absent(looked: Vec<PathBuf>) -> DataError {

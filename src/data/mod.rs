@@ -7,6 +7,7 @@ pub mod cifar;
 pub mod draws;
 mod error;
 pub mod fashion_mnist;
+pub mod fetch;
 pub mod folder;
 pub mod idx;
 pub mod mnist;
@@ -48,6 +49,11 @@ pub enum Pixels {
 fn unit(byte: u8) -> f32 {
     // Dividing rounds correctly; multiplying by 1/255 would miss by a bit for some bytes.
     f32::from(byte) / 255.0
+}
+
+/// Hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Images {
