@@ -165,6 +165,9 @@ fn from_archive(path: &Path) -> Result<Vec<Batch>, DataError> {
             return Err(damaged(format!("{name} is in it twice")));
         }
     }
+    // A gzip stream has its checksum at the end, which is beyond the archive's own end.
+    let mut rest = archive.into_inner().take(MAX_BATCH);
+    std::io::copy(&mut rest, &mut std::io::sink()).map_err(unreadable)?;
     missing(path, |name| found.contains_key(name))?;
     let take = |name: &str| Some((format!("{origin}: {name}"), found.remove(name)?));
     Ok(BATCHES.into_iter().filter_map(take).collect())
