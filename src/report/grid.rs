@@ -1,0 +1,120 @@
+//! Pictures of many images: a PNG file of tiles in rows.
+
+use std::path::Path;
+
+use crate::files::{FileError, write_atomically};
+
+/// Pixels between images.
+const GAP: usize = 6;
+/// Most pixels of the picture per pixel of an image.
+const MAX_SCALE: usize = 3;
+/// Images are enlarged to at most this many pixels.
+const ENLARGED: usize = 96;
+
+/// Writes rows of images of `[height, width, channels]`, values in [0, 1], as a PNG file on white.
+///
+/// Small images are enlarged by whole pixels. Three channels are red, green and blue; of any other
+/// number only the first is drawn, grey.
+///
+/// # Errors
+///
+/// [`FileError`] if the file cannot be written.
+pub fn write_grid(path: &Path, rows: &[&[f32]], shape: [usize; 3]) -> Result<(), FileError> {
+    let grid = Grid::new(rows, shape);
+    write_atomically(path, |writer| {
+        let mut encoder = png::Encoder::new(writer, grid.width as u32, grid.height as u32);
+        encoder.set_color(match grid.colours {
+            3 => png::ColorType::Rgb,
+            _ => png::ColorType::Grayscale,
+        });
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&grid.pixels)?;
+        writer.finish()?;
+        Ok(())
+    })
+}
+
+/// Pixels of the picture per pixel of an image.
+fn scale(height: usize, width: usize) -> usize {
+    (ENLARGED / height.max(width).max(1)).clamp(1, MAX_SCALE)
+}
+
+struct Grid {
+    width: usize,
+    height: usize,
+    /// Bytes per pixel.
+    colours: usize,
+    pixels: Vec<u8>,
+}
+
+impl Grid {
+    fn new(rows: &[&[f32]], [height, width, channels]: [usize; 3]) -> Grid {
+        let (features, scale) = (height * width * channels, scale(height, width));
+        let columns = rows.iter().map(|row| row.len() / features).max();
+        let (cell_width, cell_height) = (width * scale + GAP, height * scale + GAP);
+        let mut grid = Grid {
+            width: columns.unwrap_or(0) * cell_width + GAP,
+            height: rows.len() * cell_height + GAP,
+            colours: if channels == 3 { 3 } else { 1 },
+            pixels: vec![],
+        };
+        let colours = grid.colours;
+        grid.pixels = vec![255; grid.width * grid.height * colours];
+        for (row, images) in rows.iter().enumerate() {
+            for (column, image) in images.chunks_exact(features).enumerate() {
+                let (top, left) = (GAP + row * cell_height, GAP + column * cell_width);
+                for y in 0..height * scale {
+                    let line = &image[y / scale * width * channels..][..width * channels];
+                    let start = ((top + y) * grid.width + left) * colours;
+                    let pixels = &mut grid.pixels[start..][..width * scale * colours];
+                    for (x, pixel) in pixels.chunks_exact_mut(colours).enumerate() {
+                        let values = &line[x / scale * channels..][..colours];
+                        for (byte, value) in pixel.iter_mut().zip(values) {
+                            *byte = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
+                        }
+                    }
+                }
+            }
+        }
+        grid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_stands_in_its_cell() {
+        let grid = Grid::new(&[&[0.0, 1.0], &[0.5, 2.0]], [1, 1, 1]);
+        let cell = MAX_SCALE + GAP;
+        assert_eq!((grid.width, grid.height), (2 * cell + GAP, 2 * cell + GAP));
+        let at = |row: usize, column: usize| {
+            let (y, x) = (GAP + row * cell, GAP + column * cell);
+            grid.pixels[y * grid.width + x]
+        };
+        assert_eq!([at(0, 0), at(0, 1), at(1, 0), at(1, 1)], [0, 255, 128, 255]);
+        assert_eq!(grid.pixels[0], 255);
+    }
+
+    #[test]
+    fn colour_images_keep_their_colours_and_their_pixels_places() {
+        // One image, a red pixel left of a blue one, and a shorter row.
+        let image = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let grid = Grid::new(&[&image, &[]], [1, 2, 3]);
+        let at = |x: usize| &grid.pixels[(GAP * grid.width + GAP + x) * 3..][..3];
+        assert_eq!(at(0), [255, 0, 0]);
+        assert_eq!(at(2), [255, 0, 0]);
+        assert_eq!(at(3), [0, 0, 255]);
+        assert_eq!(at(6), [255, 255, 255]);
+    }
+
+    #[test]
+    fn large_images_are_not_enlarged() {
+        assert_eq!(
+            [scale(28, 28), scale(32, 48), scale(64, 1), scale(500, 9)],
+            [3, 2, 1, 1]
+        );
+    }
+}
