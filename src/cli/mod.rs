@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod data;
 mod devices;
 mod encode;
 mod evaluate;
@@ -26,6 +27,7 @@ use diabolo::device::{Choice, Selected, select};
     after_help = "Examples:
   diabolo run mnist-dense                    train, evaluate and report, on the bundled MNIST
   diabolo run mnist-dense --seed 1 --json    another seed; the summary as JSON on standard output
+  diabolo data list                          what there is to learn from
   diabolo devices                            what there is to compute on
   diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
 
@@ -44,6 +46,8 @@ enum Command {
     Recipes(recipes::Options),
     /// List the CPU and every GPU adapter, and say which one `auto` takes
     Devices(devices::Options),
+    /// List, describe, fetch and draw data sets
+    Data(data::Options),
     /// Turn images into features with a trained model
     Encode(encode::Options),
     /// Judge a trained model's features with few labels
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Recipes(options) => recipes::recipes(&options),
         Command::Devices(options) => devices::devices(&options),
+        Command::Data(options) => data::data(&options),
         Command::Encode(options) => encode::encode(&options),
         Command::Evaluate(options) => evaluate::evaluate(&options),
     };

@@ -1,9 +1,11 @@
 //! The data sets that this program knows by name.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
-use super::DataError;
 pub use super::selection::{Colour, Selection, load, load_from};
+use super::{DataError, cifar, fashion_mnist};
 
 /// A data set, or a way to bring one's own.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -45,6 +47,33 @@ pub struct File {
     pub urls: &'static [&'static str],
 }
 
+/// Where a data set is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Whereabouts {
+    /// In the program.
+    Embedded,
+    /// Wherever the user says.
+    Yours,
+    /// In this folder or archive.
+    At(PathBuf),
+    /// Not on this machine; it can be fetched.
+    Absent,
+}
+
+impl Entry {
+    /// Where the data set is on this machine. Only names are looked at: loading checks the rest.
+    pub fn whereabouts(&self, cache: Option<&Path>) -> Whereabouts {
+        let found = match self.name {
+            "fashion-mnist" => fashion_mnist::find(cache),
+            "cifar10" => cifar::find(cache),
+            _ if self.shape.is_some() => return Whereabouts::Embedded,
+            _ => return Whereabouts::Yours,
+        };
+        found.map_or(Whereabouts::Absent, Whereabouts::At)
+    }
+}
+
 /// Every data set, in the order to list them.
 pub const CATALOGUE: &[Entry] = &[
     Entry {
@@ -78,7 +107,7 @@ pub const CATALOGUE: &[Entry] = &[
             "bag",
             "ankle boot",
         ],
-        files: &super::fashion_mnist::FILES,
+        files: &fashion_mnist::FILES,
         keys: &["path"],
         citation: "Han Xiao, Kashif Rasul, Roland Vollgraf: Fashion-MNIST: a Novel Image Dataset \
                    for Benchmarking Machine Learning Algorithms, arXiv:1708.07747",
@@ -102,7 +131,7 @@ pub const CATALOGUE: &[Entry] = &[
             "ship",
             "truck",
         ],
-        files: &super::cifar::FILES,
+        files: &cifar::FILES,
         keys: &["path"],
         citation: "Alex Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009; \
                    https://www.cs.toronto.edu/~kriz/cifar.html",
