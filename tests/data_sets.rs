@@ -621,11 +621,11 @@ fn images_to_put_through_a_model_are_brought_to_its_shape() {
     npy::write_matrix(&array, 2, 6, &[0.5; 12]).unwrap();
     let (images, files) = folder::read_images(&array, Some([1, 2, 3])).unwrap();
     assert_eq!((images.count, images.shape()), (2, [1, 2, 3]));
-    assert_eq!(files, [array.clone()]);
+    assert_eq!(files, [&*array]);
     let error = message(folder::read_images(&array, Some([2, 2, 3])));
     assert_has(
         &error,
-        &["x.npy", "1 × 6 × 1", "= 6 values", "expected 2 × 2 × 3"],
+        &["x.npy", "1 × 6 × 1 = 6 values", "expected 2 × 2 × 3 = 12"],
     );
     let error = message(folder::read_images(&path.join("absent"), None));
     assert_has(&error, &["absent", "check that the file exists"]);

@@ -399,6 +399,13 @@ fn the_second_mirror_helps_where_the_first_fails() {
 }
 
 #[test]
+fn a_server_that_does_not_speak_tls_is_an_error() {
+    let server = Server::new(|_, _, stream| ok(stream, &body()));
+    let url = server.url().replace("http:", "https:");
+    assert_fails(std::slice::from_ref(&url), &[&url], &[]);
+}
+
+#[test]
 fn a_folder_that_cannot_be_is_an_error_before_any_network() {
     let server = Server::new(|request, _, stream| honest(request, stream, &body()));
     let folder = temporary();

@@ -311,10 +311,10 @@ pub enum DataError {
 
     /// Images that do not fit what is to take them.
     #[error(
-        "{origin}: images of {} × {} × {} (height × width × channels) = {} values, \
-         expected {} × {} × {}; give images of that shape",
-        found[0], found[1], found[2], found.iter().product::<usize>(),
-        expected[0], expected[1], expected[2]
+        "{origin}: images of {} values, expected {} (height × width × channels); \
+         give images of that shape",
+        product(found),
+        product(expected)
     )]
     UnexpectedShape {
         origin: String,
@@ -400,4 +400,10 @@ fn quoted(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     paths.join(", ")
+}
+
+/// A shape and how many values it has.
+fn product(shape: &[usize; 3]) -> String {
+    let ([height, width, channels], values) = (shape, shape.iter().product::<usize>());
+    format!("{height} × {width} × {channels} = {values}")
 }

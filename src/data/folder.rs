@@ -7,6 +7,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::catalogue::{Colour, Selection};
 use super::{DataError, Dataset, Images, Pixels, arrays, picture, split};
+use crate::train::memory_limit;
 
 /// Most classes: a label is a byte.
 const MAX_CLASSES: usize = 256;
@@ -271,7 +272,9 @@ impl Form {
         let shape = [height, width, self.colour.channels()];
         let features: usize = shape.iter().product();
         let mut pixels: Vec<u8> = Vec::new();
-        let total = files.len().checked_mul(features);
+        // A system that promises more memory than it has would let the allocation pass.
+        let fits = |total: &usize| *total as u64 <= memory_limit();
+        let total = files.len().checked_mul(features).filter(fits);
         let reserved = total.and_then(|total| pixels.try_reserve_exact(total).ok().map(|()| total));
         let Some(total) = reserved else {
             return Err(DataError::Memory {
@@ -310,5 +313,23 @@ impl Form {
         }
         pixels.copy_from_slice(&picture.pixels);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_pixels_than_memory_are_an_error_before_any_file_is_read() {
+        let files: Vec<File> = vec![(PathBuf::from("absent.png"), None); 1 << 20];
+        let form = Form::new(&files, Colour::Grey, Some((4096, 4096))).unwrap();
+        let error = form
+            .read(Path::new("folder"), &files)
+            .unwrap_err()
+            .to_string();
+        for part in ["folder: 1048576 images of [4096, 4096, 1]", "train_images"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
