@@ -321,3 +321,29 @@ fn images_to_put_through_a_model_are_brought_to_its_shape() {
     let error = message(folder::read_images(&path.join("absent"), None));
     assert_has(&error, &["absent", "check that the file exists"]);
 }
+
+#[test]
+fn damaged_bytes_anywhere_never_panic() {
+    let folder = temporary();
+    let path = folder.path().join("x");
+    let (mut state, mut read) = (1_u32, 0);
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for format in [ImageFormat::Png, ImageFormat::Jpeg] {
+        let whole = noisy(format);
+        for _ in 0..1000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random(4) {
+                // Half of the damage falls on the headers.
+                let end = [whole.len(), 700.min(whole.len())][random(2)];
+                bytes[random(end)] = random(256) as u8;
+            }
+            fs::write(&path, &bytes).unwrap();
+            let size = diabolo::data::picture::read(&path, Colour::Rgb, Some([4, 4]));
+            read += usize::from(size.is_ok());
+        }
+    }
+    assert!(read > 0, "a JPEG file survives some damage");
+}
