@@ -1,5 +1,6 @@
-//! The dense training step of the reference workload, on the CPU in f32: 784-512-256-64 and its
-//! mirror, batch 128, Gaussian noise σ 0.5, Adam.
+//! The training steps of the reference workloads, on the CPU in f32: batch 128, Gaussian noise σ 0.5,
+//! MSE, Adam. The dense model is 784-512-256-64 and its mirror; the convolutional one has 32 and 64
+//! maps and a code of 64.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -9,8 +10,8 @@ use diabolo::device::cpu::Cpu;
 use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
-fn dense_step(criterion: &mut Criterion) {
-    let recipe = Recipe::load("reference-dense").expect("built in");
+fn step(criterion: &mut Criterion, model: &str) {
+    let recipe = Recipe::load(&format!("reference-{model}")).expect("built in");
     let batch = recipe.train.batch;
     // One step per epoch: the same step over and over, as long as criterion asks.
     let images = Images {
@@ -28,8 +29,8 @@ fn dense_step(criterion: &mut Criterion) {
             Trainer::new(&recipe, &images, &images, &backend, None).expect("fits in memory");
         let (train, clock) = (trainer.program().train, trainer.program().clock);
         let name = match threads {
-            0 => "dense, f32, all cores",
-            _ => "dense, f32, one core",
+            0 => format!("{model}, f32, all cores"),
+            _ => format!("{model}, f32, one core"),
         };
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -44,5 +45,10 @@ fn dense_step(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, dense_step);
+fn steps(criterion: &mut Criterion) {
+    step(criterion, "dense");
+    step(criterion, "conv");
+}
+
+criterion_group!(benches, steps);
 criterion_main!(benches);

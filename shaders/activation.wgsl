@@ -6,22 +6,9 @@ struct Dims {
     len: u32,
 }
 
-const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
-
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-
-fn activate(x: f32) -> f32 {
-    if ACTIVATION == 1u {
-        return select(x, 0.0, x < 0.0);
-    }
-    if ACTIVATION == 2u {
-        let e = exp(-abs(x));
-        return select(e, 1.0, x >= 0.0) / (1.0 + e);
-    }
-    return x;
-}
 
 @compute @workgroup_size(64)
 fn main(

@@ -9,8 +9,6 @@ struct Dims {
     cols: u32,
 }
 
-const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
-
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> y: array<f32>;
@@ -21,16 +19,6 @@ const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
 @group(0) @binding(7) var<storage, read> d_gamma: array<f32>;
 @group(0) @binding(8) var<storage, read> d_beta: array<f32>;
 @group(0) @binding(9) var<storage, read_write> dx: array<f32>;
-
-fn slope(y: f32) -> f32 {
-    if ACTIVATION == 1u {
-        return select(0.0, 1.0, y > 0.0);
-    }
-    if ACTIVATION == 2u {
-        return y * (1.0 - y);
-    }
-    return 1.0;
-}
 
 @compute @workgroup_size(64)
 fn main(

@@ -11,7 +11,6 @@ struct Dims {
     cols: u32,
 }
 
-const ACTIVATION: u32 = 0u; // 0 identity, 1 ReLU, 2 sigmoid
 const ROWS_PER_BLOCK: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -21,16 +20,6 @@ const ROWS_PER_BLOCK: u32 = 32u;
 @group(0) @binding(4) var<storage, read> inv_std: array<f32>;
 @group(0) @binding(5) var<storage, read> dy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> sums: array<f32>;
-
-fn slope(y: f32) -> f32 {
-    if ACTIVATION == 1u {
-        return select(0.0, 1.0, y > 0.0);
-    }
-    if ACTIVATION == 2u {
-        return y * (1.0 - y);
-    }
-    return 1.0;
-}
 
 @compute @workgroup_size(64)
 fn main(

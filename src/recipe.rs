@@ -12,12 +12,19 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::data::catalogue::Selection;
 use crate::data::draws::Sampling;
-use crate::kernels::Activation;
-use crate::kernels::loss::Loss;
+
+mod model;
+
+pub use model::{ActivationName, Convolution, LossName, Model, PoolName, Size};
 
 /// Name and text of every built-in recipe.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("mnist-dense", include_str!("../recipes/mnist-dense.toml")),
+    ("mnist-conv", include_str!("../recipes/mnist-conv.toml")),
+    (
+        "reference-conv",
+        include_str!("../recipes/reference-conv.toml"),
+    ),
     (
         "reference-dense",
         include_str!("../recipes/reference-dense.toml"),
@@ -92,62 +99,6 @@ pub struct Recipe {
     pub train: Train,
     /// How the features are judged.
     pub evaluate: Evaluate,
-}
-
-/// `[model]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    /// Widths between input and code; the decoder mirrors them.
-    pub hidden: Vec<usize>,
-    /// Width of the bottleneck.
-    pub code: usize,
-    /// What follows the code's batch norm.
-    #[serde(default)]
-    pub code_activation: CodeActivation,
-    /// Reconstruction loss.
-    #[serde(default)]
-    pub loss: LossName,
-}
-
-/// What follows the code's batch norm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CodeActivation {
-    /// Nothing: the code is standardised but signed.
-    Identity,
-    /// ReLU: the code is sparse and not negative.
-    #[default]
-    Relu,
-}
-
-impl From<CodeActivation> for Activation {
-    fn from(name: CodeActivation) -> Self {
-        match name {
-            CodeActivation::Identity => Activation::Identity,
-            CodeActivation::Relu => Activation::Relu,
-        }
-    }
-}
-
-/// Reconstruction loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LossName {
-    /// Mean squared error behind a sigmoid.
-    #[default]
-    Mse,
-    /// Binary cross-entropy from logits.
-    Bce,
-}
-
-impl From<LossName> for Loss {
-    fn from(name: LossName) -> Self {
-        match name {
-            LossName::Mse => Loss::MeanSquaredError,
-            LossName::Bce => Loss::BinaryCrossEntropy,
-        }
-    }
 }
 
 /// `[noise]`
@@ -228,6 +179,13 @@ pub struct Evaluate {
     /// What is done to the features before distances are taken.
     #[serde(default)]
     pub normalise: Normalise,
+    /// Levels σ of Gaussian noise at which denoising is measured, none to skip it.
+    #[serde(default = "noise_levels")]
+    pub noise_levels: Vec<f32>,
+}
+
+fn noise_levels() -> Vec<f32> {
+    vec![0.1, 0.25, 0.5, 0.75, 1.0]
 }
 
 /// What is done to features before distances are taken; statistics come from the unlabelled
@@ -286,8 +244,6 @@ impl Recipe {
 
     /// Checks every value's range; `origin` is named in errors.
     pub fn check(&self, origin: &str) -> Result<(), RecipeError> {
-        /// Widest layer: beyond it even one weight matrix would not fit any memory.
-        const WIDEST: usize = 1 << 24;
         let wrong = |key: &'static str, value: String, expected: &str| {
             Err(RecipeError::Value {
                 origin: origin.to_owned(),
@@ -300,7 +256,6 @@ impl Recipe {
             origin: origin.to_owned(),
             source: Box::new(source),
         })?;
-        let widths = "a width from 1 to 16777216";
         let name_fits = !self.name.is_empty()
             && self
                 .name
@@ -311,16 +266,8 @@ impl Recipe {
             let expected = "letters, digits, `-`, `_` and `.`: it names a folder";
             return wrong("name", format!("{:?}", self.name), expected);
         }
-        if let Some(width) = self
-            .model
-            .hidden
-            .iter()
-            .find(|w| !(1..=WIDEST).contains(*w))
-        {
-            return wrong("model.hidden", width.to_string(), widths);
-        }
-        if !(1..=WIDEST).contains(&self.model.code) {
-            return wrong("model.code", self.model.code.to_string(), widths);
+        if let Some((key, value, expected)) = self.model.wrong() {
+            return wrong(key, value, expected);
         }
         let gaussian = self.noise.gaussian;
         if !(gaussian.is_finite() && gaussian >= 0.0) {
@@ -373,6 +320,15 @@ impl Recipe {
                 evaluate.draws.to_string(),
                 "1 to 10000 draws",
             );
+        }
+        let levels = &evaluate.noise_levels;
+        if levels.len() > 16
+            || levels
+                .iter()
+                .any(|&level| !(level.is_finite() && level > 0.0))
+        {
+            let value = format!("{levels:?}");
+            return wrong("evaluate.noise_levels", value, "at most 16 numbers σ > 0");
         }
         Ok(())
     }
@@ -469,7 +425,10 @@ mod tests {
         let to = "name = \"images\"\npath = \"photographs\"\nheight = 32\nwidth = 48\n\
                   colour = \"grey\"\ntest_part = 0.25";
         let recipe = with("name = \"mnist\"", to).expect("valid");
-        assert_eq!(recipe.data.shape(), Some([32, 48, 1]));
+        assert_eq!(
+            (recipe.data.height, recipe.data.width),
+            (Some(32), Some(48))
+        );
         let again = Recipe::parse("again", &recipe.to_toml()).expect("valid");
         assert_eq!(recipe, again);
     }

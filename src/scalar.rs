@@ -24,7 +24,7 @@ pub trait Scalar:
     /// eˣ, written so that compilers make vector code of it; a NaN stays a NaN.
     fn exponential(self) -> Self;
 
-    /// `C[m,n] ← A[m,k]·B[k,n]`, every matrix with a row and a column stride (in elements).
+    /// `C[m,n] ← A[m,k]·B[k,n] + beta·C`, every matrix with a row and a column stride (in elements).
     ///
     /// # Safety
     /// As for [`matrixmultiply::sgemm`]: each pointer with its strides must stay inside one live
@@ -33,8 +33,50 @@ pub trait Scalar:
         dims: [usize; 3],
         a: (*const Self, [isize; 2]),
         b: (*const Self, [isize; 2]),
+        beta: Self,
         c: (*mut Self, [isize; 2]),
     );
+
+    /// `c [m, n] = op(a) [m, k] · op(b) [k, n]`, row-major; a factor is taken transposed if its flag
+    /// says so, and is then stored as `[k, m]` or `[n, k]`.
+    ///
+    /// Panics if a slice has not as many elements as its shape.
+    fn product(dims: [usize; 3], a: (&[Self], bool), b: (&[Self], bool), c: &mut [Self]) {
+        product(dims, a, b, Self::zero(), c);
+    }
+
+    /// `c += op(a) · op(b)`, as in [`product`](Self::product).
+    fn add_product(dims: [usize; 3], a: (&[Self], bool), b: (&[Self], bool), c: &mut [Self]) {
+        product(dims, a, b, Self::one(), c);
+    }
+}
+
+fn product<T: Scalar>(
+    [m, k, n]: [usize; 3],
+    (a, transpose_a): (&[T], bool),
+    (b, transpose_b): (&[T], bool),
+    beta: T,
+    c: &mut [T],
+) {
+    assert!(
+        [a.len(), b.len(), c.len()] == [m * k, k * n, m * n],
+        "a product of {m}×{k} by {k}×{n}"
+    );
+    let strides = |transposed, rows: usize, cols: usize| match transposed {
+        true => [1, rows as isize],
+        false => [cols as isize, 1],
+    };
+    let (a_strides, b_strides) = (strides(transpose_a, m, k), strides(transpose_b, k, n));
+    // SAFETY: the slices hold all elements of their shapes, and c is borrowed for writing.
+    unsafe {
+        T::gemm(
+            [m, k, n],
+            (a.as_ptr(), a_strides),
+            (b.as_ptr(), b_strides),
+            beta,
+            (c.as_mut_ptr(), [n as isize, 1]),
+        );
+    }
 }
 
 macro_rules! scalar {
@@ -61,10 +103,11 @@ macro_rules! scalar {
                 [m, k, n]: [usize; 3],
                 (a, [rsa, csa]): (*const Self, [isize; 2]),
                 (b, [rsb, csb]): (*const Self, [isize; 2]),
+                beta: Self,
                 (c, [rsc, csc]): (*mut Self, [isize; 2]),
             ) {
                 // SAFETY: the caller's promise is matrixmultiply's own.
-                unsafe { $gemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, 0.0, c, rsc, csc) }
+                unsafe { $gemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
             }
         }
     };

@@ -330,7 +330,10 @@ fn images_that_cannot_be_encoded_are_refused_and_nothing_is_written() {
     assert!(encode("bytes.npy").contains("255"));
     npy("wide.npy", 1024, 0.5);
     let error = encode("wide.npy");
-    assert!(error.contains("1024") && error.contains("784"), "{error}");
+    assert!(
+        error.contains("1024") && error.contains("28×28×1"),
+        "{error}"
+    );
     assert!(!path.join("out.npy").exists());
 }
 

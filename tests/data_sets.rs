@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use diabolo::data::catalogue::{Selection, load, load_from};
 use diabolo::data::{DataError, Dataset};
 use flate2::{Compression, write::GzEncoder};
-use sets::{assert_has, bytes, failure, message, select, temporary};
+use sets::{assert_has, bytes, failure, message, select, shape, temporary};
 use tempfile::TempDir;
 
 // CIFAR-10
@@ -54,7 +54,7 @@ fn check_cifar(data: &Dataset) {
         (data.train.count, data.test.count, data.classes),
         (10, 2, 10)
     );
-    assert_eq!(data.train.shape(), [32, 32, 3]);
+    assert_eq!(data.train.shape(), shape(32, 32, 3));
     assert_eq!(data.train_labels, [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]);
     assert_eq!(data.test_labels, [5, 9]);
     assert_eq!(
@@ -251,7 +251,7 @@ fn fashion_mnist_loads_from_this_machine() {
         (data.train.count, data.test.count, data.classes),
         (60_000, 10_000, 10)
     );
-    assert_eq!(data.train.shape(), [28, 28, 1]);
+    assert_eq!(data.train.shape(), shape(28, 28, 1));
     assert_eq!(data.train_labels[..5], [9, 0, 0, 3, 0]);
     assert_eq!(data.test_labels[..5], [9, 2, 1, 1, 6]);
 }
@@ -311,7 +311,7 @@ fn arrays_are_split_and_keep_their_labels() {
         (data.train.count, data.test.count, data.classes),
         (15, 5, 20)
     );
-    assert_eq!(data.train.shape(), [1, 1, 3]);
+    assert_eq!(data.train.shape(), shape(1, 1, 3));
     for (images, labels) in [
         (&data.train, &data.train_labels),
         (&data.test, &data.test_labels),
@@ -363,7 +363,7 @@ fn idx_files_are_arrays_too_and_parts_must_fit() {
         test_path: Some(other),
         ..select("npy", &images)
     };
-    assert_has(&failure(&mismatched), &["[28, 28, 1]", "[2, 2, 1]"]);
+    assert_has(&failure(&mismatched), &["28×28×1", "2×2×1"]);
 }
 
 #[test]

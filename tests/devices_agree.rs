@@ -112,7 +112,8 @@ fn the_gpu_gives_the_same_bits_twice_and_after_a_resume() {
     let losses = first.losses().expect("readable");
     let parameters = first.program().parameters.clone();
     let progress = first.progress();
-    let checkpoint = Checkpoint::read(&parameters, first.device(), progress, losses);
+    let image = data.train.shape();
+    let checkpoint = Checkpoint::read(&parameters, image, first.device(), progress, losses);
     let mut second = trainer(&recipe, &data, &gpu, Some(checkpoint.expect("readable")));
     assert_eq!(
         second.progress(),
@@ -161,7 +162,7 @@ fn features_and_accuracies_agree() {
         trainer.weights().expect("readable")
     };
     let encode = |backend: &Backend| {
-        let mut inference = Inference::new(&recipe, 784, &weights, backend).expect("fits");
+        let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
         inference.encode(&data.test, |_| ()).expect("runs")
     };
     let (on_cpu, on_gpu) = (encode(&cpu()), encode(&gpu));

@@ -8,7 +8,7 @@ use std::fs;
 use diabolo::data::catalogue::{Colour, Selection, load};
 use diabolo::data::{Dataset, folder, npy};
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-use sets::{assert_has, bytes, failure, message, save, select, temporary};
+use sets::{assert_has, bytes, failure, message, save, select, shape, temporary};
 
 #[test]
 fn sub_folders_are_classes_in_the_order_of_their_names() {
@@ -28,7 +28,7 @@ fn sub_folders_are_classes_in_the_order_of_their_names() {
         (data.train.count, data.test.count, data.classes),
         (27, 3, 3)
     );
-    assert_eq!(data.train.shape(), [2, 3, 3]);
+    assert_eq!(data.train.shape(), shape(2, 3, 3));
     for (images, labels) in [
         (&data.train, &data.train_labels),
         (&data.test, &data.test_labels),
@@ -72,7 +72,7 @@ fn pictures_without_sub_folders_are_unlabelled() {
     let data = load(&selection, 0).unwrap();
     assert!(!data.is_labelled() && data.train_labels.is_empty());
     assert_eq!((data.train.count, data.test.count), (2, 2));
-    assert_eq!(data.train.shape(), [8, 8, 1]);
+    assert_eq!(data.train.shape(), shape(8, 8, 1));
     let mut means: Vec<u8> = [&data.train, &data.test].map(bytes).concat();
     means = means.into_iter().step_by(64).collect();
     means.sort_unstable();
@@ -136,7 +136,7 @@ fn pictures_of_mixed_sizes_are_an_error_until_a_size_is_given() {
         ..selection
     };
     let data = load(&sized, 0).unwrap();
-    assert_eq!(data.train.shape(), [5, 7, 3]);
+    assert_eq!(data.train.shape(), shape(5, 7, 3));
     assert!(
         bytes(&data.train)
             .iter()
@@ -301,22 +301,22 @@ fn images_to_put_through_a_model_are_brought_to_its_shape() {
     let path = folder.path();
     save(path.join("b.png"), 4, 4, [200; 3]);
     save(path.join("a/c.jpg"), 6, 9, [200; 3]);
-    let (images, files) = folder::read_images(path, Some([2, 3, 1])).unwrap();
-    assert_eq!((images.count, images.shape()), (2, [2, 3, 1]));
+    let (images, files) = folder::read_images(path, Some(shape(2, 3, 1))).unwrap();
+    assert_eq!((images.count, images.shape()), (2, shape(2, 3, 1)));
     assert_eq!(files, [path.join("a/c.jpg"), path.join("b.png")]);
     assert!(bytes(&images).iter().all(|value| value.abs_diff(200) <= 2));
     let (images, files) = folder::read_images(&path.join("b.png"), None).unwrap();
-    assert_eq!((images.shape(), files.len()), ([4, 4, 3], 1));
+    assert_eq!((images.shape(), files.len()), (shape(4, 4, 3), 1));
 
     let array = path.join("x.npy");
     npy::write_matrix(&array, 2, 6, &[0.5; 12]).unwrap();
-    let (images, files) = folder::read_images(&array, Some([1, 2, 3])).unwrap();
-    assert_eq!((images.count, images.shape()), (2, [1, 2, 3]));
+    let (images, files) = folder::read_images(&array, Some(shape(1, 2, 3))).unwrap();
+    assert_eq!((images.count, images.shape()), (2, shape(1, 2, 3)));
     assert_eq!(files, [&*array]);
-    let error = message(folder::read_images(&array, Some([2, 2, 3])));
+    let error = message(folder::read_images(&array, Some(shape(2, 2, 3))));
     assert_has(
         &error,
-        &["x.npy", "1 × 6 × 1 = 6 values", "expected 2 × 2 × 3 = 12"],
+        &["x.npy", "1×6×1 = 6 values", "expected 2×2×3 = 12"],
     );
     let error = message(folder::read_images(&path.join("absent"), None));
     assert_has(&error, &["absent", "check that the file exists"]);

@@ -1,6 +1,7 @@
 //! What a plan knows before it runs: memory by lifetimes, and exact costs.
 
 use diabolo::kernels::AnyKernel;
+use diabolo::layers::ImageShape;
 use diabolo::plan::{Lifetime, Plan};
 use diabolo::recipe::Recipe;
 use diabolo::train::{DataShape, Program};
@@ -8,7 +9,11 @@ use diabolo::train::{DataShape, Program};
 const DATA: DataShape = DataShape {
     train: 60_000,
     held_out: 10_000 + 77,
-    features: 784,
+    image: ImageShape {
+        height: 28,
+        width: 28,
+        channels: 1,
+    },
 };
 
 fn program() -> Program {

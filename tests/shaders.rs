@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use diabolo::device::gpu::specialise;
 use diabolo::kernels::SHADERS;
+use diabolo::layers::ImageShape;
 use diabolo::recipe::{BUILT_IN, LossName, Recipe};
 use diabolo::train::{DataShape, Program};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -13,7 +14,7 @@ use naga::{AddressSpace, StorageAccess, TypeInner};
 fn variants(name: &str) -> &'static [&'static str] {
     match name {
         "GAUSSIAN" | "MASKING" | "TRANSPOSE_A" | "TRANSPOSE_B" | "BIAS" => &["false", "true"],
-        "ACTIVATION" => &["0u", "1u", "2u"],
+        "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u"],
         "LOSS" => &["0u", "1u"],
         _ => &[],
     }
@@ -93,7 +94,11 @@ fn every_launch_of_training_finds_the_bindings_it_means() {
     let data = DataShape {
         train: 1000,
         held_out: 77,
-        features: 784,
+        image: ImageShape {
+            height: 28,
+            width: 28,
+            channels: 1,
+        },
     };
     for (recipe, _) in BUILT_IN {
         for loss in [LossName::Mse, LossName::Bce] {

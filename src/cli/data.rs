@@ -333,7 +333,7 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
     let values = rows.len() * columns * data.train.features();
     if values > LARGEST {
         return Err(format!(
-            "{} rows of {columns} images of {:?} (height, width, channels) make too large a \
+            "{} rows of {columns} images of {} (height×width×channels) make too large a \
              picture; give a smaller --count, or --height and --width",
             rows.len(),
             data.train.shape()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use diabolo::data::{Images, npy};
+use diabolo::data::{folder, npy};
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
@@ -45,25 +45,9 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
         .into());
     }
     let (weights, recipe) = RunFolder::existing(&options.run).load_model()?;
-    let (images, _) = recipe.data.read_more(&options.input)?;
-    let wanted = weights.features().unwrap_or_default();
-    if images.features() != wanted {
-        let Images {
-            height,
-            width,
-            channels,
-            ..
-        } = images;
-        return Err(format!(
-            "{}: images of {height}×{width}×{channels} = {} values, but the model of {} takes {wanted}",
-            options.input.display(),
-            images.features(),
-            options.run.display()
-        )
-        .into());
-    }
+    let (images, _) = folder::read_images(&options.input, Some(weights.image))?;
     let selected = options.device.open()?;
-    let mut inference = Inference::new(&recipe, wanted, &weights, &selected.backend)?;
+    let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("encoding", images.count as u64);
     let codes = inference.encode(&images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();

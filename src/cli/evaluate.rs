@@ -65,7 +65,7 @@ pub fn evaluate(options: &Options) -> Result<Done, Failure> {
     let data = load(&recipe)?;
     let setting = few_label_setting(&recipe);
     setting.check(&data.train_labels, data.classes)?;
-    let mut inference = Inference::new(&recipe, data.train.features(), &weights, backend)?;
+    let mut inference = Inference::new(&recipe, &weights, backend, &[])?;
     let features = encode(&mut inference, &data)?;
     let rows = judge(&recipe, &setting, &data, backend, features)?;
     if options.json {

@@ -10,9 +10,10 @@ use clap::Args;
 use diabolo::data::{Dataset, catalogue, npy};
 use diabolo::device::Backend;
 use diabolo::evaluate::{Features, FewLabel, Row, Rows, few_label, normalise};
+use diabolo::kernels::random::Stream;
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
-use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights};
+use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights, noise};
 
 use super::progress::{TrainingBar, bar};
 use super::{DeviceOptions, Done, Failure, print, table};
@@ -92,7 +93,12 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
         return Ok(Done::Interrupted);
     };
     let began_evaluating = Instant::now();
-    let mut inference = Inference::new(&recipe, data.train.features(), &weights, backend)?;
+    let mut inference = Inference::new(
+        &recipe,
+        &weights,
+        backend,
+        &[noise(&recipe, Stream::Evaluation)],
+    )?;
     let [train, test] = encode(&mut inference, &data)?;
     for (features, path) in [
         (&train, folder.features("train")),

@@ -307,7 +307,10 @@ mod tests {
         part.append("here", &[&record[..], &record].concat(), None)
             .unwrap();
         let images = part.images();
-        assert_eq!((images.count, images.shape()), (2, [32, 32, 3]));
+        assert_eq!(
+            (images.count, images.shape().to_string().as_str()),
+            (2, "32×32×3")
+        );
         assert_eq!(part.labels, [7, 7]);
         let Pixels::Bytes(pixels) = images.pixels else {
             panic!("bytes")

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::files::FileError;
+use crate::layers::ImageShape;
 
 /// A data set could not be read, checked, drawn from or written.
 ///
@@ -162,13 +163,13 @@ pub enum DataError {
 
     /// Training and test images cannot go through one model.
     #[error(
-        "{name}: training images are {train:?} and test images {test:?} \
-         (height, width, channels); give two files of the same shape"
+        "{name}: training images are {train} and test images {test} \
+         (height×width×channels); give two files of the same shape"
     )]
     ShapeMismatch {
         name: String,
-        train: [usize; 3],
-        test: [usize; 3],
+        train: ImageShape,
+        test: ImageShape,
     },
 
     /// Images and labels do not belong together.
@@ -311,26 +312,26 @@ pub enum DataError {
 
     /// Images that do not fit what is to take them.
     #[error(
-        "{origin}: images of {} values, expected {} (height × width × channels); \
-         give images of that shape",
-        product(found),
-        product(expected)
+        "{origin}: images of {found} = {} values, expected {expected} = {} \
+         (height×width×channels); give images of that shape",
+        found.features(),
+        expected.features()
     )]
     UnexpectedShape {
         origin: String,
-        found: [usize; 3],
-        expected: [usize; 3],
+        found: ImageShape,
+        expected: ImageShape,
     },
 
     /// More pixels than memory.
     #[error(
-        "{origin}: {count} images of {shape:?} (height, width, channels) do not fit in memory; \
+        "{origin}: {count} images of {shape} (height×width×channels) do not fit in memory; \
          set a smaller `height` and `width`, or `train_images` and `test_images`"
     )]
     Memory {
         origin: String,
         count: usize,
-        shape: [usize; 3],
+        shape: ImageShape,
     },
 
     /// One image cannot be both trained and tested on.
@@ -400,10 +401,4 @@ fn quoted(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     paths.join(", ")
-}
-
-/// A shape and how many values it has.
-fn product(shape: &[usize; 3]) -> String {
-    let ([height, width, channels], values) = (shape, shape.iter().product::<usize>());
-    format!("{height} × {width} × {channels} = {values}")
 }

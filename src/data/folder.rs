@@ -7,6 +7,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::catalogue::{Colour, Selection};
 use super::{DataError, Dataset, Images, Pixels, arrays, picture, split};
+use crate::layers::ImageShape;
 use crate::train::memory_limit;
 
 /// Most classes: a label is a byte.
@@ -63,11 +64,9 @@ pub(super) fn load(selection: &Selection, seed: u64) -> Result<Dataset, DataErro
         let class = |(_, class): &File| classes.binary_search(class.as_ref()?).ok();
         files.iter().filter_map(class).map(|c| c as u8).collect()
     };
-    let form = Form::new(
-        &train,
-        selection.colour(),
-        selection.height.zip(selection.width),
-    )?;
+    let size = selection.height.zip(selection.width);
+    let size = size.map(|(height, width)| [height, width]);
+    let form = Form::new(&train, selection.colour(), size)?;
     let name = root.file_name().unwrap_or(root.as_os_str());
     Ok(Dataset {
         name: name.to_string_lossy().into_owned(),
@@ -79,28 +78,19 @@ pub(super) fn load(selection: &Selection, seed: u64) -> Result<Dataset, DataErro
     })
 }
 
-/// Reads images for a model that takes `[height, width, channels]`, or as they are.
+/// Reads images for a model that takes those of a shape, or as they are.
 ///
 /// `path` is a picture (PNG or JPEG), a folder of pictures (all in it and below, by path), or a file
 /// of images, `.npy` or IDX. Pictures are converted and resized to what is expected, without it
-/// to RGB; arrays must fit. Also returns the file that each image came from, or the one file that
-/// all came from.
+/// only to RGB; arrays must fit. Also returns the file that each image came from, or the one file
+/// that all came from.
 ///
 /// # Errors
 ///
 /// [`DataError`] that names the file if there is nothing to read or it cannot be used.
 pub fn read_images(
     path: &Path,
-    expected: Option<[usize; 3]>,
-) -> Result<(Images, Vec<PathBuf>), DataError> {
-    read_images_as(path, expected, Colour::default())
-}
-
-/// As [`read_images`], with a colour for pictures where no shape is expected.
-pub(super) fn read_images_as(
-    path: &Path,
-    expected: Option<[usize; 3]>,
-    colour: Colour,
+    expected: Option<ImageShape>,
 ) -> Result<(Images, Vec<PathBuf>), DataError> {
     let pictures = match path.is_dir() {
         true => list(path)?,
@@ -110,11 +100,10 @@ pub(super) fn read_images_as(
             return Ok((images, vec![path.to_owned()]));
         }
     };
-    let (colour, size) = match expected {
-        None => (colour, None),
-        Some([height, width, 1]) => (Colour::Grey, Some((height, width))),
-        Some([height, width, 3]) => (Colour::Rgb, Some((height, width))),
-        Some([.., channels]) => {
+    let colour = match expected.map_or(3, |shape| shape.channels) {
+        1 => Colour::Grey,
+        3 => Colour::Rgb,
+        channels => {
             return Err(DataError::Folder {
                 path: path.to_owned(),
                 problem: format!(
@@ -123,6 +112,7 @@ pub(super) fn read_images_as(
             });
         }
     };
+    let size = expected.map(|shape| shape.size());
     let images = Form::new(&pictures, colour, size)?.read(path, &pictures)?;
     Ok((images, pictures.into_iter().map(|(path, _)| path).collect()))
 }
@@ -131,22 +121,23 @@ pub(super) fn read_images_as(
 fn fitted(
     path: &Path,
     mut images: Images,
-    expected: Option<[usize; 3]>,
+    expected: Option<ImageShape>,
 ) -> Result<Images, DataError> {
     let found = images.shape();
     let Some(expected) = expected.filter(|expected| *expected != found) else {
         return Ok(images);
     };
-    // `[images, features]` has no picture shape of its own.
-    let flat = images.height == 1 && images.channels == 1;
-    if !flat || images.features() != expected.iter().product::<usize>() {
+    // `[images, features]` has no picture shape of its own, nor has a model trained on that.
+    let flat = |shape: ImageShape| shape.height == 1 && shape.channels == 1;
+    if found.features() != expected.features() || !(flat(found) || flat(expected)) {
         return Err(DataError::UnexpectedShape {
             origin: path.display().to_string(),
             found,
             expected,
         });
     }
-    [images.height, images.width, images.channels] = expected;
+    (images.height, images.width) = (expected.height, expected.width);
+    images.channels = expected.channels;
     Ok(images)
 }
 
@@ -244,12 +235,7 @@ struct Form {
 }
 
 impl Form {
-    fn new(
-        files: &[File],
-        colour: Colour,
-        size: Option<(usize, usize)>,
-    ) -> Result<Form, DataError> {
-        let size = size.map(|(height, width)| [height, width]);
+    fn new(files: &[File], colour: Colour, size: Option<[usize; 2]>) -> Result<Form, DataError> {
         let path = files.first().map(|(path, _)| path.clone());
         let path = path.unwrap_or_default();
         let found = match size {
@@ -269,8 +255,13 @@ impl Form {
     /// Reads pictures on all cores. Of several errors, that of the first file is reported.
     fn read(&self, origin: &Path, files: &[File]) -> Result<Images, DataError> {
         let [height, width] = self.first.1;
-        let shape = [height, width, self.colour.channels()];
-        let features: usize = shape.iter().product();
+        let channels = self.colour.channels();
+        let shape = ImageShape {
+            height,
+            width,
+            channels,
+        };
+        let features = shape.features();
         let mut pixels: Vec<u8> = Vec::new();
         // A system that promises more memory than it has would let the allocation pass.
         let fits = |total: &usize| *total as u64 <= memory_limit();
@@ -294,7 +285,7 @@ impl Form {
                 count: files.len(),
                 height,
                 width,
-                channels: self.colour.channels(),
+                channels,
                 pixels: Pixels::Bytes(pixels),
             }),
         }
@@ -323,12 +314,12 @@ mod tests {
     #[test]
     fn more_pixels_than_memory_are_an_error_before_any_file_is_read() {
         let files: Vec<File> = vec![(PathBuf::from("absent.png"), None); 1 << 20];
-        let form = Form::new(&files, Colour::Grey, Some((4096, 4096))).unwrap();
+        let form = Form::new(&files, Colour::Grey, Some([4096, 4096])).unwrap();
         let error = form
             .read(Path::new("folder"), &files)
             .unwrap_err()
             .to_string();
-        for part in ["folder: 1048576 images of [4096, 4096, 1]", "train_images"] {
+        for part in ["folder: 1048576 images of 4096×4096×1", "train_images"] {
             assert!(error.contains(part), "{error}");
         }
     }

@@ -82,7 +82,7 @@ mod tests {
     fn the_embedded_set_loads_with_its_known_shape() {
         let data = load().unwrap();
         assert_eq!((data.train.count, data.test.count), (60_000, 10_000));
-        assert_eq!(data.train.shape(), [28, 28, 1]);
+        assert_eq!(data.train.shape().to_string(), "28×28×1");
         assert_eq!(data.train.features(), 784);
         assert_eq!(data.train_labels[..5], [5, 0, 4, 1, 9]);
         assert_eq!(data.test_labels[..5], [7, 2, 1, 0, 4]);

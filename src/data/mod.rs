@@ -20,6 +20,8 @@ mod split;
 
 pub use error::DataError;
 
+use crate::layers::ImageShape;
+
 /// A stack of images of one shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Images {
@@ -123,9 +125,13 @@ impl Images {
         }
     }
 
-    /// `[height, width, channels]`.
-    pub fn shape(&self) -> [usize; 3] {
-        [self.height, self.width, self.channels]
+    /// The shape of one image.
+    pub fn shape(&self) -> ImageShape {
+        ImageShape {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+        }
     }
 }
 
@@ -319,7 +325,7 @@ mod tests {
         let mut data = dataset();
         (data.test.height, data.test.width) = (3, 1);
         let error = data.checked().unwrap_err().to_string();
-        assert!(error.contains("[1, 3, 1]") && error.contains("[3, 1, 1]"));
+        assert!(error.contains("1×3×1") && error.contains("3×1×1"));
     }
 
     #[test]

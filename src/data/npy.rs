@@ -335,8 +335,8 @@ mod tests {
             ("(1, 1, 2, 3)", [1, 1, 2, 3]),
         ] {
             let images = images_from_bytes("here", &floats(shape, &[0.5; 6])).unwrap();
-            let [height, width, channels] = images.shape();
-            assert_eq!([images.count, height, width, channels], picture);
+            let [height, width] = images.shape().size();
+            assert_eq!([images.count, height, width, images.channels], picture);
             assert_eq!(images.features(), 6);
         }
     }

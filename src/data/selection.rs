@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Entry, entry, names, unknown};
-use super::{DataError, Dataset, Images, arrays, cifar, fashion_mnist, folder, mnist};
+use super::{DataError, Dataset, arrays, cifar, fashion_mnist, folder, mnist};
 
 /// Most values of an image: beyond it even one weight matrix would not fit any memory.
 const MOST_VALUES: usize = 1 << 24;
@@ -173,24 +173,6 @@ impl Selection {
     /// The part of the images to test on, where no others are given.
     pub fn test_part(&self) -> f64 {
         self.test_part.unwrap_or(TEST_PART)
-    }
-
-    /// `[height, width, channels]` if that is known before any file is read.
-    pub fn shape(&self) -> Option<[usize; 3]> {
-        let size = self.height.zip(self.width);
-        let own = size.map(|(height, width)| [height, width, self.colour().channels()]);
-        own.or(entry(&self.name).ok()?.shape)
-    }
-
-    /// Reads other images in the way of this data: those that a model trained on it can take.
-    ///
-    /// `path` is whatever [`folder::read_images`] reads. Also returns the files they came from.
-    ///
-    /// # Errors
-    ///
-    /// As [`folder::read_images`].
-    pub fn read_more(&self, path: &Path) -> Result<(Images, Vec<PathBuf>), DataError> {
-        folder::read_images_as(path, self.shape(), self.colour())
     }
 
     /// The keys that say something beside `name` and the two limits, with their values.

@@ -1,6 +1,6 @@
 //! The CPU device: the plan's launches, one after the other, each spread over a thread pool.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::plan::{Element, MemoryMap, Plan, RoutineId, View};
 use crate::scalar::Scalar;
@@ -104,6 +104,23 @@ impl<E: Copy + Default> Table<E> {
     }
 }
 
+/// Scratch memory, a piece for each thread, as large as any kernel of the plan asks for.
+pub struct Scratch<T>(Vec<Mutex<Vec<T>>>);
+
+impl<T> Scratch<T> {
+    /// Lends `len` elements of the calling thread's piece, with whatever they hold.
+    ///
+    /// Panics if the kernel asked for less, or if it lends them twice at a time.
+    pub fn with<R>(&self, len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+        let thread = rayon::current_thread_index().unwrap_or(0);
+        // Only this thread ever takes this lock, so it never waits.
+        let mut piece = self.0[thread]
+            .try_lock()
+            .expect("a kernel lends its scratch memory once at a time");
+        work(&mut piece[..len])
+    }
+}
+
 /// The CPU device's memory: a table per element type, so that a kernel can borrow from each.
 pub struct Memory<T> {
     /// Reals.
@@ -112,6 +129,8 @@ pub struct Memory<T> {
     pub index: Table<u32>,
     /// Bytes.
     pub bytes: Table<u8>,
+    /// What kernels need while they run.
+    pub scratch: Scratch<T>,
 }
 
 /// A plan loaded on the CPU, computing in `T`.
@@ -126,10 +145,15 @@ impl<T: Scalar> Cpu<T> {
     /// Allocates a plan's memory, zeroed, and uses the given threads for it.
     pub fn new(plan: Arc<Plan>, pool: Arc<rayon::ThreadPool>) -> Self {
         let slot_of: Arc<[usize]> = plan.memory.slot_of.clone().into();
+        let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
+        let most = launches.map(|launch| launch.kernel.scratch()).max();
+        let scratch =
+            (0..pool.current_num_threads()).map(|_| Mutex::new(vec![T::zero(); most.unwrap_or(0)]));
         let memory = Memory {
             real: Table::new(Element::Real, slot_of.clone(), &plan.memory),
             index: Table::new(Element::Index, slot_of.clone(), &plan.memory),
             bytes: Table::new(Element::Byte, slot_of, &plan.memory),
+            scratch: Scratch(scratch.collect()),
         };
         Cpu {
             info: DeviceInfo::cpu(pool.current_num_threads()),

@@ -4,12 +4,17 @@
 //! forward    y  = f(x)
 //! backward   dx = dy · f′     with f′ written in terms of y, so forward saves only y
 //!
-//! relu       f = max(x, 0)          f′ = [y > 0]
-//! sigmoid    f = 1 / (1 + e⁻ˣ)      f′ = y (1 − y)
+//! relu        f = max(x, 0)             f′ = [y > 0]
+//! leaky relu  f = x, or x/100 if x < 0  f′ = 1 if y > 0, else 1/100
+//! elu         f = x, or eˣ − 1 if x < 0 f′ = 1 if y > 0, else y + 1
+//! sigmoid     f = 1 / (1 + e⁻ˣ)         f′ = y (1 − y)
+//! tanh        f = tanh x                f′ = 1 − y²
+//! softplus    f = ln(1 + eˣ)            f′ = 1 − e⁻ʸ
 //! ```
+//! The constants are PyTorch's defaults.
 
 use super::parallel::{self, with_activation};
-use super::{Dispatch, Kernel, linear_groups};
+use super::{Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -21,9 +26,20 @@ pub enum Activation {
     Identity,
     /// y = max(x, 0)
     Relu,
+    /// y = x, or x/100 below 0: no unit is ever dead (Maas et al., 2013)
+    LeakyRelu,
+    /// y = x, or eˣ − 1 below 0 (Clevert et al., 2015)
+    Elu,
     /// y = 1 / (1 + e⁻ˣ)
     Sigmoid,
+    /// y = tanh x
+    Tanh,
+    /// y = ln(1 + eˣ): a ReLU without its kink
+    Softplus,
 }
+
+/// What leaky ReLU leaves of a negative number.
+const LEAK: f64 = 0.01;
 
 impl Activation {
     /// f(x)
@@ -34,7 +50,20 @@ impl Activation {
             // Not `max`, which would turn a NaN into 0 and hide it.
             Activation::Relu if x < T::zero() => T::zero(),
             Activation::Relu => x,
+            Activation::LeakyRelu if x < T::zero() => T::of(LEAK) * x,
+            Activation::LeakyRelu => x,
+            Activation::Elu if x < T::zero() => x.exponential() - T::one(),
+            Activation::Elu => x,
             Activation::Sigmoid => T::one() / (T::one() + (-x).exponential()),
+            Activation::Tanh => {
+                // The exponential of a negative number cannot overflow.
+                let e = (-(x + x).abs()).exponential();
+                ((T::one() - e) / (T::one() + e)).copysign(x)
+            }
+            Activation::Softplus => {
+                let rest = (-x.abs()).exponential().ln_1p();
+                if x < T::zero() { rest } else { x + rest }
+            }
         }
     }
 
@@ -45,9 +74,26 @@ impl Activation {
             Activation::Identity => T::one(),
             Activation::Relu if y > T::zero() => T::one(),
             Activation::Relu => T::zero(),
+            Activation::LeakyRelu if y > T::zero() => T::one(),
+            Activation::LeakyRelu => T::of(LEAK),
+            Activation::Elu if y > T::zero() => T::one(),
+            Activation::Elu => y + T::one(),
             Activation::Sigmoid => y * (T::one() - y),
+            Activation::Tanh => T::one() - y * y,
+            Activation::Softplus => T::one() - (-y).exponential(),
         }
     }
+
+    /// Every one, in the order of their numbers in the shaders.
+    pub const ALL: [Activation; 7] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Elu,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Softplus,
+    ];
 
     /// Its number in the shaders.
     pub fn code(self) -> String {
@@ -58,8 +104,10 @@ impl Activation {
     pub fn flops(self) -> u64 {
         match self {
             Activation::Identity => 0,
-            Activation::Relu => 1,
+            Activation::Relu | Activation::LeakyRelu => 1,
+            Activation::Elu => 2,
             Activation::Sigmoid => 4,
+            Activation::Tanh | Activation::Softplus => 6,
         }
     }
 }
@@ -77,7 +125,7 @@ pub struct Forward {
 
 impl Kernel for Forward {
     const NAME: &'static str = "activation";
-    const SHADER: &'static str = include_str!("../../shaders/activation.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "activation");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
@@ -123,7 +171,7 @@ pub struct Backward {
 
 impl Kernel for Backward {
     const NAME: &'static str = "activation_backward";
-    const SHADER: &'static str = include_str!("../../shaders/activation_backward.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "activation_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

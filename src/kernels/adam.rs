@@ -15,7 +15,7 @@
 
 use rayon::prelude::*;
 
-use super::{Dispatch, Kernel, linear_groups, parallel};
+use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -73,7 +73,7 @@ pub struct Adam {
 
 impl Kernel for Adam {
     const NAME: &'static str = "adam";
-    const SHADER: &'static str = include_str!("../../shaders/adam.wgsl");
+    const SHADER: &'static str = shader!("adam");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

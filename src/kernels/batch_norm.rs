@@ -27,7 +27,7 @@ use rayon::prelude::*;
 
 use super::column_sum::{blocks, partial_groups};
 use super::parallel::with_activation;
-use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel};
+use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -57,7 +57,7 @@ pub struct Moments {
 
 impl Kernel for Moments {
     const NAME: &'static str = "batch_norm_moments";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_moments.wgsl");
+    const SHADER: &'static str = shader!("batch_norm_moments");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -131,7 +131,7 @@ pub struct Statistics {
 
 impl Kernel for Statistics {
     const NAME: &'static str = "batch_norm_statistics";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_statistics.wgsl");
+    const SHADER: &'static str = shader!("batch_norm_statistics");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -210,7 +210,7 @@ pub struct Evaluate {
 
 impl Kernel for Evaluate {
     const NAME: &'static str = "batch_norm_evaluate";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_evaluate.wgsl");
+    const SHADER: &'static str = shader!("batch_norm_evaluate");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -264,7 +264,7 @@ pub struct Apply {
 
 impl Kernel for Apply {
     const NAME: &'static str = "batch_norm_apply";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_apply.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "batch_norm_apply");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -348,7 +348,7 @@ pub struct BackwardPartial {
 
 impl Kernel for BackwardPartial {
     const NAME: &'static str = "batch_norm_backward_partial";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_backward_partial.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -432,7 +432,7 @@ pub struct BackwardFinish {
 
 impl Kernel for BackwardFinish {
     const NAME: &'static str = "batch_norm_backward_finish";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_backward_finish.wgsl");
+    const SHADER: &'static str = shader!("batch_norm_backward_finish");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -491,7 +491,7 @@ pub struct BackwardApply {
 
 impl Kernel for BackwardApply {
     const NAME: &'static str = "batch_norm_backward_apply";
-    const SHADER: &'static str = include_str!("../../shaders/batch_norm_backward_apply.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_apply");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

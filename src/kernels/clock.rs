@@ -7,7 +7,7 @@
 //! correction) is looked up by the clock, so every step is the very same list of launches, and a
 //! GPU can be given many steps at once.
 
-use super::{Dispatch, Kernel};
+use super::{Dispatch, Kernel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -21,7 +21,7 @@ pub struct Advance {
 
 impl Kernel for Advance {
     const NAME: &'static str = "clock";
-    const SHADER: &'static str = include_str!("../../shaders/clock.wgsl");
+    const SHADER: &'static str = shader!("clock");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::update("clock", self.clock)]

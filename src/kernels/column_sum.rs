@@ -7,7 +7,7 @@
 
 use rayon::prelude::*;
 
-use super::{Dispatch, GROUP, Kernel, ROWS_PER_BLOCK};
+use super::{Dispatch, GROUP, Kernel, ROWS_PER_BLOCK, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -40,7 +40,7 @@ pub struct ColumnSumPartial {
 
 impl Kernel for ColumnSumPartial {
     const NAME: &'static str = "column_sum_partial";
-    const SHADER: &'static str = include_str!("../../shaders/column_sum_partial.wgsl");
+    const SHADER: &'static str = shader!("column_sum_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -82,7 +82,7 @@ pub struct ColumnSumFinish {
 
 impl Kernel for ColumnSumFinish {
     const NAME: &'static str = "column_sum_finish";
-    const SHADER: &'static str = include_str!("../../shaders/column_sum_finish.wgsl");
+    const SHADER: &'static str = shader!("column_sum_finish");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -96,8 +96,15 @@ impl Kernel for ColumnSumFinish {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let cols = self.partial.cols;
         let ([partial], [sum]) = memory.real.access([self.partial.view], [self.sum]);
-        sum_rows(partial, sum);
+        parallel::chunks(sum, 1, |first, sum| {
+            sum.fill(T::zero());
+            for row in partial.chunks_exact(cols) {
+                let row = &row[first..];
+                sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
+            }
+        });
     }
 
     fn gpu(&self) -> Dispatch {

@@ -14,7 +14,7 @@
 //! see [`super::random`].
 
 use super::random::{LANES, Stream, normal_pair, philox};
-use super::{Dispatch, Kernel, linear_groups, parallel};
+use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -66,7 +66,7 @@ const WORDS: usize = 4;
 
 impl Kernel for Gather {
     const NAME: &'static str = "gather";
-    const SHADER: &'static str = include_str!("../../shaders/gather.wgsl");
+    const SHADER: &'static str = shader!("gather");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

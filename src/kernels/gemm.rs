@@ -24,7 +24,7 @@
 use rayon::prelude::*;
 
 use super::parallel::{self, with_activation};
-use super::{Activation, Dispatch, Kernel};
+use super::{Activation, Dispatch, Kernel, folded, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -150,7 +150,7 @@ impl<T> Shared<T> {
 
 /// `y = f(y + bias)` on a row of a block; an empty bias adds nothing.
 #[inline(always)]
-fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
+pub(super) fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
     with_activation!(activation, F => {
         if bias.is_empty() {
             y.iter_mut().for_each(|y| *y = F.apply(*y));
@@ -164,7 +164,7 @@ fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
 
 impl Kernel for Gemm {
     const NAME: &'static str = "gemm";
-    const SHADER: &'static str = include_str!("../../shaders/gemm.wgsl");
+    const SHADER: &'static str = shader!("shared/activation", "shared/tile", "gemm");
 
     fn operands(&self) -> Vec<Operand> {
         let mut operands = vec![
@@ -212,6 +212,7 @@ impl Kernel for Gemm {
                         [height, k, width],
                         (a.as_ptr().offset(i as isize * a_row), [a_row, a_col]),
                         (b.as_ptr().offset(j as isize * b_col), [b_row, b_col]),
+                        T::zero(),
                         (y.at(i * n + j), [n as isize, 1]),
                     );
                 }
@@ -233,6 +234,7 @@ impl Kernel for Gemm {
     fn gpu(&self) -> Dispatch {
         const TILE: usize = 64;
         let [m, k, n] = self.dims();
+        let [down, layers] = folded(m.div_ceil(TILE));
         Dispatch {
             constants: vec![
                 ("TRANSPOSE_A", self.transpose_a.to_string()),
@@ -241,7 +243,7 @@ impl Kernel for Gemm {
                 ("ACTIVATION", self.activation.code()),
             ],
             dims: vec![m as u32, k as u32, n as u32],
-            groups: [n.div_ceil(TILE) as u32, m.div_ceil(TILE) as u32, 1],
+            groups: [n.div_ceil(TILE) as u32, down, layers],
         }
     }
 }

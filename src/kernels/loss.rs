@@ -12,7 +12,7 @@
 use rayon::prelude::*;
 
 use super::parallel::{self, with_constant};
-use super::{Activation, Dispatch, Kernel, linear_groups};
+use super::{Activation, Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
 use crate::scalar::Scalar;
@@ -72,7 +72,7 @@ pub struct Partial {
 
 impl Kernel for Partial {
     const NAME: &'static str = "loss_partial";
-    const SHADER: &'static str = include_str!("../../shaders/loss_partial.wgsl");
+    const SHADER: &'static str = shader!("loss_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -134,7 +134,7 @@ pub struct Finish {
 
 impl Kernel for Finish {
     const NAME: &'static str = "loss_finish";
-    const SHADER: &'static str = include_str!("../../shaders/loss_finish.wgsl");
+    const SHADER: &'static str = shader!("loss_finish");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -178,7 +178,7 @@ pub struct Gradient {
 
 impl Kernel for Gradient {
     const NAME: &'static str = "loss_gradient";
-    const SHADER: &'static str = include_str!("../../shaders/loss_gradient.wgsl");
+    const SHADER: &'static str = shader!("loss_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -23,14 +23,19 @@ pub mod adam;
 pub mod batch_norm;
 pub mod clock;
 pub mod column_sum;
+pub mod convolution;
 pub mod gather;
 pub mod gemm;
 pub mod loss;
 pub mod nearest;
 mod parallel;
+pub mod pool;
 pub mod random;
+pub mod upsample;
+pub mod window;
 
 pub use activation::Activation;
+pub use window::{Window, WindowError};
 
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Operand};
@@ -52,6 +57,11 @@ pub trait Kernel {
     /// FLOPs and bytes; to be overridden where an operand is not touched whole.
     fn cost(&self) -> Cost {
         Cost::over(self.flops(), &self.operands())
+    }
+
+    /// Reals of scratch memory that a CPU thread needs.
+    fn scratch(&self) -> usize {
+        0
     }
 
     /// Executes it on the CPU.
@@ -85,8 +95,24 @@ pub fn linear_groups(count: usize) -> [u32; 3] {
     [groups.div_ceil(rows) as u32, rows as u32, 1]
 }
 
+/// y and z of a grid of `count` work-groups, which may be more than WebGPU's 65,535 in one direction.
+fn folded(count: usize) -> [u32; 2] {
+    const LIMIT: usize = 65_535;
+    let layers = count.div_ceil(LIMIT).max(1);
+    [count.div_ceil(layers) as u32, layers as u32]
+}
+
 /// Rows summed by one block of a two-pass column reduction.
 pub const ROWS_PER_BLOCK: usize = 32;
+
+/// A shader: files of `shaders/`, one after the other. What several kernels share stands in
+/// `shaders/shared/` and comes first.
+macro_rules! shader {
+    ($($file:literal),+) => {
+        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
+    };
+}
+use shader;
 
 macro_rules! kernels {
     ($($variant:ident = $type:path),* $(,)?) => {
@@ -131,6 +157,11 @@ macro_rules! kernels {
                 match self { $(AnyKernel::$variant(kernel) => kernel.cost()),* }
             }
 
+            /// [`Kernel::scratch`]
+            pub fn scratch(&self) -> usize {
+                match self { $(AnyKernel::$variant(kernel) => kernel.scratch()),* }
+            }
+
             /// [`Kernel::cpu`]
             pub fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
                 match self { $(AnyKernel::$variant(kernel) => kernel.cpu(memory)),* }
@@ -148,6 +179,15 @@ macro_rules! kernels {
 kernels! {
     Gather = gather::Gather,
     Gemm = gemm::Gemm,
+    Conv2d = convolution::Convolve,
+    Conv2dDataGradient = convolution::DataGradient,
+    Conv2dWeightGradient = convolution::WeightGradient,
+    MaxPool = pool::MaxPool,
+    MaxPoolBackward = pool::MaxPoolBackward,
+    AveragePool = pool::AveragePool,
+    AveragePoolBackward = pool::AveragePoolBackward,
+    Upsample = upsample::Upsample,
+    UpsampleBackward = upsample::UpsampleBackward,
     ColumnSumPartial = column_sum::ColumnSumPartial,
     ColumnSumFinish = column_sum::ColumnSumFinish,
     BatchNormMoments = batch_norm::Moments,

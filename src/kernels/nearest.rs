@@ -17,7 +17,7 @@
 
 use rayon::prelude::*;
 
-use super::{Dispatch, GROUP, Kernel, linear_groups, parallel};
+use super::{Dispatch, GROUP, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -40,7 +40,7 @@ pub struct RowNorms {
 
 impl Kernel for RowNorms {
     const NAME: &'static str = "row_norms";
-    const SHADER: &'static str = include_str!("../../shaders/row_norms.wgsl");
+    const SHADER: &'static str = shader!("row_norms");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -91,7 +91,7 @@ pub struct Distances {
 
 impl Kernel for Distances {
     const NAME: &'static str = "distances";
-    const SHADER: &'static str = include_str!("../../shaders/distances.wgsl");
+    const SHADER: &'static str = shader!("distances");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -205,7 +205,7 @@ impl Nearest {
 
 impl Kernel for Nearest {
     const NAME: &'static str = "nearest";
-    const SHADER: &'static str = include_str!("../../shaders/nearest.wgsl");
+    const SHADER: &'static str = shader!("nearest");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

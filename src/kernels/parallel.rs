@@ -52,7 +52,9 @@ pub(super) use with_constant;
 macro_rules! with_activation {
     ($value:expr, $name:ident => $body:expr) => {
         crate::kernels::parallel::with_constant!(
-            $value, Activation::{Identity, Relu, Sigmoid}, $name => $body)
+            $value,
+            Activation::{Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus},
+            $name => $body)
     };
 }
 pub(super) use with_activation;

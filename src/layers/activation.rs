@@ -18,6 +18,10 @@ impl Layer for ActivationLayer {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        false
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
         let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, x.cols);
         plan.launch(
@@ -28,11 +32,7 @@ impl Layer for ActivationLayer {
                 activation: self.activation,
             },
         );
-        Saved {
-            x,
-            y,
-            normaliser: None,
-        }
+        Saved::new(x, y)
     }
 
     fn backward(

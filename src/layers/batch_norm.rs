@@ -1,6 +1,6 @@
 //! Batch normalisation with an activation fused behind it: `y = f(γ x̂ + β)`.
 
-use super::{Init, Layer, Layout, Mode, Parameter, Parameters, Saved};
+use super::{Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved};
 use crate::kernels::Activation;
 use crate::kernels::batch_norm::{
     self, Apply, BackwardApply, BackwardFinish, BackwardPartial, Evaluate, Moments, Normaliser,
@@ -27,16 +27,18 @@ impl BatchNorm {
         plan: &mut PlanBuilder,
         parameters: &mut Parameters,
         name: &str,
-        channels: usize,
+        columns: impl Into<Columns>,
         activation: Activation,
     ) -> Self {
+        let columns = columns.into();
+        let channels = columns.count();
         let mut parameter = |what: &str, value: f64| {
             let (name, init) = (format!("{name}.{what}"), Init::Constant(value));
-            parameters.parameter(plan, name, channels, Layout::Same, init)
+            parameters.parameter(plan, name, channels, Layout::vector(columns), init)
         };
         let (gamma, beta) = (parameter("weight", 1.0), parameter("bias", 0.0));
         let mut running = |what: &str, value: f64| {
-            parameters.running(plan, format!("{name}.{what}"), channels, value)
+            parameters.running(plan, format!("{name}.{what}"), columns, value)
         };
         let (running_mean, running_var) =
             (running("running_mean", 0.0), running("running_var", 1.0));
@@ -55,6 +57,10 @@ impl BatchNorm {
 impl Layer for BatchNorm {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn learns(&self) -> bool {
+        true
     }
 
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved {
@@ -102,9 +108,8 @@ impl Layer for BatchNorm {
             },
         );
         Saved {
-            x,
-            y,
             normaliser: Some(normaliser),
+            ..Saved::new(x, y)
         }
     }
 

@@ -1,9 +1,9 @@
 //! Dense: `y = f(x · weight + bias)`.
 
-use super::{Init, Layer, Layout, Mode, Parameter, Parameters, Saved};
+use super::{
+    Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved, activate_backward, sum_rows,
+};
 use crate::kernels::Activation;
-use crate::kernels::activation;
-use crate::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
 use crate::kernels::gemm::Gemm;
 use crate::plan::{Matrix, PlanBuilder};
 
@@ -14,7 +14,7 @@ use crate::plan::{Matrix, PlanBuilder};
 pub struct Dense {
     name: String,
     inputs: usize,
-    outputs: usize,
+    outputs: Columns,
     /// `[inputs, outputs]`
     weight: Parameter,
     /// `[outputs]`
@@ -29,17 +29,16 @@ impl Dense {
         plan: &mut PlanBuilder,
         parameters: &mut Parameters,
         name: &str,
-        [inputs, outputs]: [usize; 2],
+        [inputs, outputs]: [impl Into<Columns>; 2],
         gain: f64,
     ) -> Self {
+        let (columns, outputs) = (inputs.into(), outputs.into());
+        let inputs = columns.count();
         let weight = parameters.parameter(
             plan,
             format!("{name}.weight"),
-            inputs * outputs,
-            Layout::Transposed {
-                rows: inputs,
-                cols: outputs,
-            },
+            inputs * outputs.count(),
+            Layout::dense(columns, outputs),
             Init::Normal {
                 gain,
                 fan_in: inputs,
@@ -63,8 +62,8 @@ impl Dense {
         activation: Activation,
     ) -> Self {
         let name = format!("{}.bias", self.name);
-        let init = Init::Constant(0.0);
-        let bias = parameters.parameter(plan, name, self.outputs, Layout::Same, init);
+        let (layout, init) = (Layout::vector(self.outputs), Init::Constant(0.0));
+        let bias = parameters.parameter(plan, name, self.outputs.count(), layout, init);
         Dense {
             bias: Some(bias),
             activation,
@@ -78,9 +77,13 @@ impl Layer for Dense {
         &self.name
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
-        let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, self.outputs);
-        let weight = self.weight.value.matrix(self.inputs, self.outputs);
+        let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, self.outputs.count());
+        let weight = self.weight.value.matrix(self.inputs, self.outputs.count());
         plan.launch(
             format!("{} forward", self.name),
             Gemm {
@@ -89,11 +92,7 @@ impl Layer for Dense {
                 ..Gemm::new(x, weight, y)
             },
         );
-        Saved {
-            x,
-            y,
-            normaliser: None,
-        }
+        Saved::new(x, y)
     }
 
     fn backward(
@@ -106,48 +105,17 @@ impl Layer for Dense {
         let label = |what: &str| format!("{} backward: {what}", self.name);
         let rows = dy.rows;
 
-        // dz = dy · f′(y), z = x · weight + bias
-        let dz = if self.activation == Activation::Identity {
-            dy
-        } else {
-            let dz = plan.temporary_matrix(format!("{}.dz", self.name), rows, self.outputs);
-            plan.launch(
-                label("activation"),
-                activation::Backward {
-                    y: saved.y.view,
-                    dy: dy.view,
-                    dx: dz.view,
-                    activation: self.activation,
-                },
-            );
-            dz
-        };
-
-        // d_bias = Σ rows of dz
+        // dz = dy · f′(y), z = x · weight + bias;  d_bias = Σ rows of dz
+        let dz = activate_backward(plan, &self.name, self.activation, saved.y, dy);
         if let Some(bias) = self.bias {
-            let partial = plan.temporary_matrix(
-                format!("{}.d_bias.partial", self.name),
-                blocks(rows),
-                self.outputs,
-            );
-            plan.launch(
-                label("bias, blocks"),
-                ColumnSumPartial {
-                    x: dz,
-                    partial: partial.view,
-                },
-            );
-            plan.launch(
-                label("bias"),
-                ColumnSumFinish {
-                    partial,
-                    sum: bias.gradient,
-                },
-            );
+            sum_rows(plan, &self.name, dz, bias.gradient);
         }
 
         // d_weight [inputs, outputs] = xᵀ · dz
-        let d_weight = self.weight.gradient.matrix(self.inputs, self.outputs);
+        let d_weight = self
+            .weight
+            .gradient
+            .matrix(self.inputs, self.outputs.count());
         plan.launch(
             label("weight"),
             Gemm::new(saved.x, dz, d_weight).transpose_a(),
@@ -156,7 +124,7 @@ impl Layer for Dense {
         // dx [rows, inputs] = dz · weightᵀ
         need_dx.then(|| {
             let dx = plan.temporary_matrix(format!("{}.dx", self.name), rows, self.inputs);
-            let weight = self.weight.value.matrix(self.inputs, self.outputs);
+            let weight = self.weight.value.matrix(self.inputs, self.outputs.count());
             plan.launch(label("data"), Gemm::new(dz, weight, dx).transpose_b());
             dx
         })

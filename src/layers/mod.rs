@@ -5,18 +5,29 @@
 
 mod activation;
 mod batch_norm;
+mod convolution;
 mod dense;
+mod layout;
 mod parameters;
+mod pool;
+mod reshape;
 mod stack;
 
 pub use activation::ActivationLayer;
 pub use batch_norm::BatchNorm;
+pub use convolution::{Conv2d, ConvTranspose2d};
 pub use dense::Dense;
-pub use parameters::{Init, Layout, Parameter, Parameters, Role, Tensor};
+pub use layout::{Columns, ImageShape, Layout};
+pub use parameters::{Init, Parameter, Parameters, Role, Tensor};
+pub use pool::{AvgPool2d, MaxPool2d, Upsample2d};
+pub use reshape::Reshape;
 pub use stack::Stack;
 
+use crate::kernels::Activation;
+use crate::kernels::activation::Backward;
 use crate::kernels::batch_norm::Normaliser;
-use crate::plan::{Matrix, PlanBuilder};
+use crate::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
+use crate::plan::{Matrix, PlanBuilder, View};
 
 /// Training uses a batch's own statistics and updates the running ones; evaluation uses those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +47,29 @@ pub struct Saved {
     pub y: Matrix,
     /// The batch's statistics, from layers that normalise.
     pub normaliser: Option<Normaliser>,
+    /// Where the maxima were, from layers that choose.
+    pub argmax: Option<View>,
+}
+
+impl Saved {
+    /// Input and output alone.
+    pub fn new(x: Matrix, y: Matrix) -> Saved {
+        Saved {
+            x,
+            y,
+            normaliser: None,
+            argmax: None,
+        }
+    }
 }
 
 /// A differentiable step from one activation matrix to the next.
 pub trait Layer: std::fmt::Debug {
     /// Name of its first parameter's module, as PyTorch's `state_dict` would have it.
     fn name(&self) -> &str;
+
+    /// Whether it has parameters: below the first layer that learns, nobody asks for a gradient.
+    fn learns(&self) -> bool;
 
     /// Appends `y = f(x)` to the plan.
     fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved;
@@ -56,4 +84,48 @@ pub trait Layer: std::fmt::Debug {
         dy: Matrix,
         need_dx: bool,
     ) -> Option<Matrix>;
+}
+
+/// Appends `dz = dy · f′(y)`; the identity takes no launch.
+fn activate_backward(
+    plan: &mut PlanBuilder,
+    layer: &str,
+    activation: Activation,
+    y: Matrix,
+    dy: Matrix,
+) -> Matrix {
+    if activation == Activation::Identity {
+        return dy;
+    }
+    let dz = plan.temporary_matrix(format!("{layer}.dz"), dy.rows, dy.cols);
+    plan.launch(
+        format!("{layer} backward: activation"),
+        Backward {
+            y: y.view,
+            dy: dy.view,
+            dx: dz.view,
+            activation,
+        },
+    );
+    dz
+}
+
+/// Appends `d_bias = Σ rows of dz`.
+fn sum_rows(plan: &mut PlanBuilder, layer: &str, dz: Matrix, d_bias: View) {
+    let name = format!("{layer}.d_bias.partial");
+    let partial = plan.temporary_matrix(name, blocks(dz.rows), dz.cols);
+    plan.launch(
+        format!("{layer} backward: bias, blocks"),
+        ColumnSumPartial {
+            x: dz,
+            partial: partial.view,
+        },
+    );
+    plan.launch(
+        format!("{layer} backward: bias"),
+        ColumnSumFinish {
+            partial,
+            sum: d_bias,
+        },
+    );
 }

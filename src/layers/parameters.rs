@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::{Columns, Layout};
 use crate::plan::{BufferId, PlanBuilder, View};
 
 /// How a parameter starts out.
@@ -19,20 +20,6 @@ pub enum Init {
     },
     /// All the same.
     Constant(f64),
-}
-
-/// How a stored tensor relates to PyTorch's of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// The same order of elements.
-    Same,
-    /// `[rows, cols]` here, `[cols, rows]` there: a dense weight.
-    Transposed {
-        /// Rows here.
-        rows: usize,
-        /// Columns here.
-        cols: usize,
-    },
 }
 
 /// What a tensor is for.
@@ -122,19 +109,19 @@ impl Parameters {
         Parameter { value, gradient }
     }
 
-    /// Declares a running statistic of `len` elements.
+    /// Declares a running statistic, one for each column.
     pub fn running(
         &mut self,
         plan: &mut PlanBuilder,
         name: String,
-        len: usize,
+        columns: Columns,
         initial: f64,
     ) -> View {
-        let value = plan.grow(self.running, len);
+        let value = plan.grow(self.running, columns.count());
         self.tensors.push(Tensor {
             name,
             value,
-            layout: Layout::Same,
+            layout: Layout::vector(columns),
             role: Role::Running,
             init: Init::Constant(initial),
         });

@@ -23,8 +23,8 @@ impl Stack {
         (y, saved)
     }
 
-    /// Appends every layer's backward. The first layer computes its data gradient only if
-    /// `need_dx`: nobody asks for the gradient of an image.
+    /// Appends the layers' backward, down to the first one that learns; below it only if `need_dx`:
+    /// nobody asks for the gradient of an image.
     pub fn backward(
         &self,
         plan: &mut PlanBuilder,
@@ -32,11 +32,11 @@ impl Stack {
         dy: Matrix,
         need_dx: bool,
     ) -> Option<Matrix> {
-        let mut gradient = Some(dy);
+        let mut gradient = dy;
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let dy = gradient.expect("only the first layer may omit its data gradient");
-            gradient = layer.backward(plan, &saved[index], dy, need_dx || index > 0);
+            let need_dx = need_dx || self.layers[..index].iter().any(|layer| layer.learns());
+            gradient = layer.backward(plan, &saved[index], gradient, need_dx)?;
         }
-        gradient
+        Some(gradient)
     }
 }

@@ -2,4 +2,4 @@
 
 mod autoencoder;
 
-pub use autoencoder::{Autoencoder, Shape};
+pub use autoencoder::{Autoencoder, ModelError, Pool, Shape, Stage};

@@ -32,7 +32,7 @@ pub enum PlanError {
 }
 
 /// Collects buffers and launches, then plans the memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PlanBuilder {
     buffers: Vec<Buffer>,
     routines: Vec<Routine>,
@@ -66,6 +66,11 @@ impl PlanBuilder {
     /// Reals that live only inside one routine; their memory is reused.
     pub fn temporary(&mut self, name: impl Into<String>, len: usize) -> View {
         self.buffer(name.into(), Element::Real, len, Lifetime::Temporary)
+    }
+
+    /// Indices that live only inside one routine.
+    pub fn temporary_indices(&mut self, name: impl Into<String>, len: usize) -> View {
+        self.buffer(name.into(), Element::Index, len, Lifetime::Temporary)
     }
 
     /// A temporary `[rows, cols]` matrix.

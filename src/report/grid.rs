@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::files::{FileError, write_atomically};
+use crate::layers::ImageShape;
 
 /// Pixels between images.
 const GAP: usize = 6;
@@ -11,7 +12,7 @@ const MAX_SCALE: usize = 3;
 /// Images are enlarged to at most this many pixels.
 const ENLARGED: usize = 96;
 
-/// Writes rows of images of `[height, width, channels]`, values in [0, 1], as a PNG file on white.
+/// Writes rows of images of a shape, `[images · H·W·C]` values in [0, 1] each, as a PNG file on white.
 ///
 /// Small images are enlarged by whole pixels. Three channels are red, green and blue; of any other
 /// number only the first is drawn, grey.
@@ -19,7 +20,7 @@ const ENLARGED: usize = 96;
 /// # Errors
 ///
 /// [`FileError`] if the file cannot be written.
-pub fn write_grid(path: &Path, rows: &[&[f32]], shape: [usize; 3]) -> Result<(), FileError> {
+pub fn write_grid(path: &Path, rows: &[&[f32]], shape: ImageShape) -> Result<(), FileError> {
     let grid = Grid::new(rows, shape);
     write_atomically(path, |writer| {
         let mut encoder = png::Encoder::new(writer, grid.width as u32, grid.height as u32);
@@ -49,8 +50,9 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(rows: &[&[f32]], [height, width, channels]: [usize; 3]) -> Grid {
-        let (features, scale) = (height * width * channels, scale(height, width));
+    fn new(rows: &[&[f32]], shape: ImageShape) -> Grid {
+        let ([height, width], channels) = (shape.size(), shape.channels);
+        let (features, scale) = (shape.features(), scale(height, width));
         let columns = rows.iter().map(|row| row.len() / features).max();
         let (cell_width, cell_height) = (width * scale + GAP, height * scale + GAP);
         let mut grid = Grid {
@@ -85,9 +87,17 @@ impl Grid {
 mod tests {
     use super::*;
 
+    fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
+        ImageShape {
+            height,
+            width,
+            channels,
+        }
+    }
+
     #[test]
     fn every_image_stands_in_its_cell() {
-        let grid = Grid::new(&[&[0.0, 1.0], &[0.5, 2.0]], [1, 1, 1]);
+        let grid = Grid::new(&[&[0.0, 1.0], &[0.5, 2.0]], shape(1, 1, 1));
         let cell = MAX_SCALE + GAP;
         assert_eq!((grid.width, grid.height), (2 * cell + GAP, 2 * cell + GAP));
         let at = |row: usize, column: usize| {
@@ -102,7 +112,7 @@ mod tests {
     fn colour_images_keep_their_colours_and_their_pixels_places() {
         // One image, a red pixel left of a blue one, and a shorter row.
         let image = [1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        let grid = Grid::new(&[&image, &[]], [1, 2, 3]);
+        let grid = Grid::new(&[&image, &[]], shape(1, 2, 3));
         let at = |x: usize| &grid.pixels[(GAP * grid.width + GAP + x) * 3..][..3];
         assert_eq!(at(0), [255, 0, 0]);
         assert_eq!(at(2), [255, 0, 0]);

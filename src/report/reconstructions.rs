@@ -43,11 +43,18 @@ pub fn write_reconstructions(
     };
     let image = |index| &bytes[index * features..][..features];
     let chosen: Vec<u8> = indices.into_iter().flat_map(image).copied().collect();
-    let Restored {
-        clean,
-        noisy,
-        restored,
-    } = inference.restore(&chosen)?;
-    write_grid(path, &[&clean, &noisy, &restored], images.shape())?;
+    let mut rows = [vec![], vec![], vec![]];
+    inference.corrupt(0, &chosen, |_, block| -> Result<(), PictureError> {
+        let Restored {
+            clean,
+            noisy,
+            restored,
+        } = block;
+        for (row, block) in rows.iter_mut().zip([clean, noisy, restored]) {
+            row.extend(block);
+        }
+        Ok(())
+    })?;
+    write_grid(path, &rows.each_ref().map(Vec::as_slice), images.shape())?;
     Ok(())
 }

@@ -9,7 +9,8 @@ use thiserror::Error;
 
 use crate::device::{Device, DeviceError, HostData};
 use crate::files::{FileError, write_atomically};
-use crate::layers::{Layout, Parameters, Role, Tensor};
+use crate::layers::{ImageShape, Parameters, Role, Tensor};
+use crate::models::ModelError;
 use crate::plan::{BufferId, View};
 use crate::recipe::{Recipe, RecipeError};
 
@@ -56,64 +57,50 @@ pub struct Stored {
     pub values: Vec<f32>,
 }
 
-/// All tensors of a model, in order of declaration.
+/// A model's tensors and the shape of its images.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Weights(pub Vec<Stored>);
-
-/// The shape of a tensor in PyTorch.
-fn stored_shape(tensor: &Tensor) -> Vec<usize> {
-    match tensor.layout {
-        Layout::Same => vec![tensor.value.len],
-        Layout::Transposed { rows, cols } => vec![cols, rows],
-    }
+pub struct Weights {
+    /// What the model takes.
+    pub image: ImageShape,
+    /// All tensors, in order of declaration.
+    pub tensors: Vec<Stored>,
 }
 
-/// `[rows, cols]` to `[cols, rows]`.
-fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
-    (0..cols * rows)
-        .map(|i| values[i % rows * cols + i / rows])
-        .collect()
-}
-
-/// From this program's order of elements to PyTorch's.
-fn to_stored(tensor: &Tensor, values: Vec<f32>) -> Vec<f32> {
-    match tensor.layout {
-        Layout::Same => values,
-        Layout::Transposed { rows, cols } => transpose(&values, rows, cols),
-    }
-}
-
-/// From PyTorch's order of elements to this program's.
-fn from_stored(tensor: &Tensor, values: &[f32]) -> Vec<f32> {
-    match tensor.layout {
-        Layout::Same => values.to_vec(),
-        Layout::Transposed { rows, cols } => transpose(values, cols, rows),
+impl Stored {
+    /// A tensor with values in this program's order of elements.
+    fn new(tensor: &Tensor, values: &[f32]) -> Stored {
+        Stored {
+            name: tensor.name.clone(),
+            shape: tensor.layout.stored_shape().to_vec(),
+            values: tensor.layout.to_stored(values),
+        }
     }
 }
 
 impl Weights {
     /// A new model's first values.
-    pub fn initial(parameters: &Parameters, seed: u64) -> Weights {
+    pub fn initial(parameters: &Parameters, image: ImageShape, seed: u64) -> Weights {
         let values = parameters.initial_values(seed);
-        let stored = parameters.tensors.iter().zip(values);
-        Weights(
-            stored
-                .map(|(tensor, values)| Stored {
-                    name: tensor.name.clone(),
-                    shape: stored_shape(tensor),
-                    values: to_stored(tensor, values),
-                })
+        let tensors = parameters.tensors.iter().zip(values);
+        Weights {
+            image,
+            tensors: tensors
+                .map(|(tensor, values)| Stored::new(tensor, &values))
                 .collect(),
-        )
+        }
     }
 
-    /// Reads all tensors of a model from its device.
-    pub fn read(parameters: &Parameters, device: &mut dyn Device) -> Result<Weights, DeviceError> {
+    /// Reads all tensors of a model for images of this shape from its device.
+    pub fn read(
+        parameters: &Parameters,
+        image: ImageShape,
+        device: &mut dyn Device,
+    ) -> Result<Weights, DeviceError> {
         let tensors = parameters.tensors.iter();
-        tensors
+        let tensors = tensors
             .map(|tensor| read_tensor(tensor, tensor.value, device))
-            .collect::<Result<_, _>>()
-            .map(Weights)
+            .collect::<Result<_, _>>()?;
+        Ok(Weights { image, tensors })
     }
 
     /// Writes them to a model on a device; names and shapes must be that model's.
@@ -122,26 +109,17 @@ impl Weights {
         parameters: &Parameters,
         device: &mut dyn Device,
     ) -> Result<(), DeviceError> {
-        for (tensor, stored) in parameters.tensors.iter().zip(&self.0) {
-            let values = from_stored(tensor, &stored.values);
+        for (tensor, stored) in parameters.tensors.iter().zip(&self.tensors) {
+            let values = tensor.layout.from_stored(&stored.values);
             device.write(tensor.value, HostData::Real(&values))?;
         }
         Ok(())
     }
 
-    /// Values of an image, by the shape of the encoder's first weight.
-    pub fn features(&self) -> Option<usize> {
-        let first = self
-            .0
-            .iter()
-            .find(|stored| stored.name == "encoder.0.weight")?;
-        first.shape.get(1).copied()
-    }
-
     /// SHA-256 over every value, as little-endian `f32`, tensor by tensor.
     pub fn sha256(&self) -> String {
         let mut hash = Sha256::new();
-        for stored in &self.0 {
+        for stored in &self.tensors {
             hash.update(bytemuck::cast_slice::<f32, u8>(&stored.values));
         }
         hash.finalize()
@@ -157,11 +135,7 @@ fn read_tensor(
     view: View,
     device: &mut dyn Device,
 ) -> Result<Stored, DeviceError> {
-    Ok(Stored {
-        name: tensor.name.clone(),
-        shape: stored_shape(tensor),
-        values: to_stored(tensor, device.read_real(view)?),
-    })
+    Ok(Stored::new(tensor, &device.read_real(view)?))
 }
 
 /// Where a training run stands.
@@ -203,16 +177,12 @@ fn beside(view: View, buffer: BufferId) -> View {
 
 impl Checkpoint {
     /// A run that has not begun.
-    pub fn initial(parameters: &Parameters, seed: u64) -> Checkpoint {
+    pub fn initial(parameters: &Parameters, image: ImageShape, seed: u64) -> Checkpoint {
         let zeros: Vec<Stored> = learnt(parameters)
-            .map(|tensor| Stored {
-                name: tensor.name.clone(),
-                shape: stored_shape(tensor),
-                values: vec![0.0; tensor.value.len],
-            })
+            .map(|tensor| Stored::new(tensor, &vec![0.0; tensor.value.len]))
             .collect();
         Checkpoint {
-            weights: Weights::initial(parameters, seed),
+            weights: Weights::initial(parameters, image, seed),
             mean: zeros.clone(),
             variance: zeros,
             losses: Vec::new(),
@@ -223,6 +193,7 @@ impl Checkpoint {
     /// Reads a model and Adam's moments from their device.
     pub fn read(
         parameters: &Parameters,
+        image: ImageShape,
         device: &mut dyn Device,
         progress: Progress,
         losses: Vec<f32>,
@@ -234,7 +205,7 @@ impl Checkpoint {
         };
         let (mean, variance) = (moments(parameters.mean)?, moments(parameters.variance)?);
         Ok(Checkpoint {
-            weights: Weights::read(parameters, device)?,
+            weights: Weights::read(parameters, image, device)?,
             mean,
             variance,
             losses,
@@ -255,7 +226,7 @@ impl Checkpoint {
         ];
         for (buffer, stored) in moments {
             for (tensor, stored) in learnt(parameters).zip(stored) {
-                let values = from_stored(tensor, &stored.values);
+                let values = tensor.layout.from_stored(&stored.values);
                 device.write(beside(tensor.value, buffer), HostData::Real(&values))?;
             }
         }
@@ -271,6 +242,7 @@ impl Checkpoint {
         } = self.progress;
         let metadata = [
             ("diabolo.recipe", recipe.to_toml()),
+            ("diabolo.image", self.weights.image.to_string()),
             ("diabolo.epoch", epoch.to_string()),
             ("diabolo.position", position.to_string()),
             ("diabolo.step", step.to_string()),
@@ -282,7 +254,7 @@ impl Checkpoint {
         };
         let mut entries: Vec<(String, &Stored)> = vec![("train.losses".to_owned(), &losses)];
         let groups = [
-            ("", &self.weights.0),
+            ("", &self.weights.tensors),
             ("adam.m.", &self.mean),
             ("adam.v.", &self.variance),
         ];
@@ -295,16 +267,16 @@ impl Checkpoint {
 
     /// Loads a checkpoint and its recipe.
     ///
-    /// `declare` returns the tensors of a recipe's model for images of so many values.
+    /// `declare` returns the tensors of a recipe's model for images of a shape.
     pub fn load(
         path: &Path,
-        declare: impl Fn(&Recipe, usize) -> Parameters,
+        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
     ) -> Result<(Checkpoint, Recipe), CheckpointError> {
         let file = File::read(path)?;
         let (weights, recipe, parameters) = file.model(declare)?;
         let moments = |prefix: &str| {
             learnt(&parameters)
-                .map(|tensor| file.tensor(prefix, &tensor.name, &stored_shape(tensor)))
+                .map(|tensor| file.tensor(prefix, &tensor.name, tensor.layout.stored_shape()))
                 .collect::<Result<Vec<_>, _>>()
         };
         let progress = Progress {
@@ -328,19 +300,19 @@ impl Checkpoint {
 impl Weights {
     /// Saves the model alone, with its recipe: what PyTorch's `load_state_dict` takes.
     pub fn save(&self, path: &Path, recipe: &Recipe, step: u64) -> Result<(), FileError> {
-        let entries: Vec<_> = self.0.iter().map(|s| (s.name.clone(), s)).collect();
-        save(
-            path,
-            &entries,
-            step,
-            &[("diabolo.recipe", recipe.to_toml())],
-        )
+        let tensors = self.tensors.iter();
+        let entries: Vec<_> = tensors.map(|s| (s.name.clone(), s)).collect();
+        let metadata = [
+            ("diabolo.recipe", recipe.to_toml()),
+            ("diabolo.image", self.image.to_string()),
+        ];
+        save(path, &entries, step, &metadata)
     }
 
     /// Loads a model and its recipe; see [`Checkpoint::load`].
     pub fn load(
         path: &Path,
-        declare: impl Fn(&Recipe, usize) -> Parameters,
+        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
     ) -> Result<(Weights, Recipe), CheckpointError> {
         let (weights, recipe, _) = File::read(path)?.model(declare)?;
         Ok((weights, recipe))
@@ -452,36 +424,32 @@ impl File {
     /// The model's tensors, checked against the recipe that is stored beside them.
     fn model(
         &self,
-        declare: impl Fn(&Recipe, usize) -> Parameters,
+        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
     ) -> Result<(Weights, Recipe, Parameters), CheckpointError> {
         let origin = format!("in {}", self.path.display());
         let recipe = Recipe::parse(&origin, self.entry("diabolo.recipe")?)?;
-        let tensors = SafeTensors::deserialize(&self.bytes).expect("checked when read");
-        let first = tensors.tensor("encoder.0.weight").ok();
-        let features = first.and_then(|view| view.shape().get(1).copied());
-        let features = features.ok_or_else(|| CheckpointError::Shape {
+        let shape = |reason: String| CheckpointError::Shape {
             path: self.path.clone(),
-            reason: "tensor `encoder.0.weight` is missing or not a matrix".to_owned(),
-        })?;
-        let parameters = declare(&recipe, features);
+            reason,
+        };
+        let image = self.entry("diabolo.image")?;
+        let sides: Vec<usize> = image.split('×').flat_map(str::parse).collect();
+        let &[height, width, channels] = &sides[..] else {
+            return Err(shape(format!(
+                "`diabolo.image` is {image:?}, no image shape"
+            )));
+        };
+        let image = ImageShape {
+            height,
+            width,
+            channels,
+        };
+        let parameters = declare(&recipe, image).map_err(|error| shape(error.to_string()))?;
         let stored = parameters.tensors.iter();
         let weights = stored
-            .map(|tensor| self.tensor("", &tensor.name, &stored_shape(tensor)))
+            .map(|tensor| self.tensor("", &tensor.name, tensor.layout.stored_shape()))
             .collect::<Result<_, _>>()
-            .map(Weights)?;
+            .map(|tensors| Weights { image, tensors })?;
         Ok((weights, recipe, parameters))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::transpose;
-
-    #[test]
-    fn transposing_twice_gives_the_same_back() {
-        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
-        let there = transpose(&values, 2, 3);
-        assert_eq!(there, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
-        assert_eq!(transpose(&there, 3, 2), values);
     }
 }

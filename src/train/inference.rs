@@ -1,39 +1,40 @@
-//! A trained model in use: features of images, and pictures restored.
+//! A trained model in use: features of images, and images restored.
 
 use std::sync::Arc;
 
 use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
-use crate::kernels::gather::Gather;
-use crate::kernels::random::Stream;
-use crate::layers::Mode;
+use crate::kernels::gather::{Gather, Noise};
+use crate::layers::{ImageShape, Mode};
 use crate::models::Autoencoder;
 use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::recipe::Recipe;
 
 use super::TrainError;
 use super::checkpoint::Weights;
-use super::program::{model_shape, noise};
-
-/// Images that are encoded at a time.
-const BATCH: usize = 500;
-/// Images that are restored at a time.
-const PICTURES: usize = 10;
+use super::program::evaluation_batch;
 
 /// A model with trained weights on a device.
+///
+/// Images go through in blocks of one size. In evaluation rows are independent, so what an
+/// incomplete block leaves over is ignored.
 pub struct Inference {
     device: Box<dyn Device>,
-    encode: RoutineId,
+    image: ImageShape,
+    /// What the model sees, `[block, H·W·C]`.
     input: Matrix,
+    encode: RoutineId,
     code: Matrix,
     restore: RoutineId,
-    pictures: View,
-    clean: Matrix,
-    noisy: Matrix,
     restored: Matrix,
+    /// One routine for each kind of noise: bytes to `clean` and to `input`.
+    corrupt: Vec<RoutineId>,
+    bytes: View,
+    clean: Matrix,
+    clock: View,
 }
 
-/// Pictures before and after, each `[count · features]` in [0, 1] but for the noise.
+/// Images before and after, each `[count · features]`, in [0, 1] but for the noise.
 pub struct Restored {
     /// As they are.
     pub clean: Vec<f32>,
@@ -44,61 +45,69 @@ pub struct Restored {
 }
 
 impl Inference {
-    /// Loads a model's weights, for images of so many values.
+    /// Loads a model's weights. `noises` are those that [`corrupt`](Self::corrupt) can add.
     pub fn new(
         recipe: &Recipe,
-        features: usize,
         weights: &Weights,
         backend: &Backend,
+        noises: &[Noise],
     ) -> Result<Self, TrainError> {
+        let image = weights.image;
+        let (block, features) = (evaluation_batch(image), image.features());
         let mut plan = PlanBuilder::new();
-        let model = Autoencoder::new(&mut plan, &model_shape(recipe, features));
+        let model = Autoencoder::new(&mut plan, &recipe.model.shape(image))?;
+        let [input, clean] = ["input", "clean"].map(|name| {
+            plan.persistent(name, Element::Real, block * features)
+                .matrix(block, features)
+        });
+        let bytes = plan.persistent("images", Element::Byte, block * features);
+        let order = plan.persistent("order", Element::Index, block);
+        let clock = plan.persistent("clock", Element::Index, 2);
 
-        let input = plan
-            .persistent("input", Element::Real, BATCH * features)
-            .matrix(BATCH, features);
         let encode = plan.begin("encode");
         let (code, _) = model.encoder.forward(&mut plan, input, Mode::Evaluation);
         plan.keep(code.view);
-
-        let pictures = plan.persistent("pictures", Element::Byte, PICTURES * features);
-        let order = plan.persistent("pictures.order", Element::Index, PICTURES);
-        let clock = plan.persistent("clock", Element::Index, 2);
-        let [clean, noisy] = ["clean", "noisy"].map(|name| {
-            plan.persistent(name, Element::Real, PICTURES * features)
-                .matrix(PICTURES, features)
-        });
         let restore = plan.begin("restore");
-        plan.launch(
-            "gather",
-            Gather {
-                images: pictures,
+        let restored = model.reconstruct(&mut plan, input);
+        plan.keep(restored.view);
+        let corrupt = noises.iter().map(|&noise| {
+            let routine = plan.begin("corrupt");
+            let gather = Gather {
+                images: bytes,
                 order,
                 clock,
                 clean,
-                noisy,
-                noise: noise(recipe, Stream::Evaluation),
-            },
-        );
-        let restored = model.reconstruct(&mut plan, noisy);
-        plan.keep(restored.view);
+                noisy: input,
+                noise,
+            };
+            plan.launch("gather", gather);
+            routine
+        });
+        let corrupt = corrupt.collect();
 
         let plan = Arc::new(plan.finish(super::memory_limit())?);
         let mut device = backend.load(plan)?;
         weights.write(&model.parameters, device.as_mut())?;
-        let identity: Vec<u32> = (0..PICTURES as u32).collect();
+        let identity: Vec<u32> = (0..block as u32).collect();
         device.write(order, HostData::Index(&identity))?;
         Ok(Inference {
             device,
-            encode,
+            image,
             input,
+            encode,
             code,
             restore,
-            pictures,
-            clean,
-            noisy,
             restored,
+            corrupt,
+            bytes,
+            clean,
+            clock,
         })
+    }
+
+    /// The shape of its images.
+    pub fn image(&self) -> ImageShape {
+        self.image
     }
 
     /// Width of the features.
@@ -106,46 +115,79 @@ impl Inference {
         self.code.cols
     }
 
-    /// Features `[count, code]` of clean images; `progress` hears how many are done.
+    /// Features `[count, code]` of images; `progress` hears how many are done.
     pub fn encode(
         &mut self,
         images: &Images,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, DeviceError> {
-        let features = self.input.cols;
-        let mut codes = Vec::with_capacity(images.count * self.code.cols);
-        let mut block = vec![0.0; BATCH * features];
-        for first in (0..images.count).step_by(BATCH) {
-            let count = BATCH.min(images.count - first);
-            for (i, row) in block.chunks_exact_mut(features).take(count).enumerate() {
-                images.row_f32(first + i, row);
-            }
-            // Rows are independent in evaluation: what the last block leaves over is ignored.
-            self.device.write(self.input.view, HostData::Real(&block))?;
-            self.device.run(self.encode, 1)?;
-            let code = self.device.read_real(self.code.view)?;
-            codes.extend_from_slice(&code[..count * self.code.cols]);
-            progress(first + count);
-        }
-        Ok(codes)
+        self.in_blocks(images, self.encode, self.code, progress)
     }
 
-    /// Adds the recipe's noise to at most ten images given as bytes, and removes it again.
-    pub fn restore(&mut self, images: &[u8]) -> Result<Restored, DeviceError> {
-        let mut pictures = vec![0; self.pictures.len];
-        pictures[..images.len()].copy_from_slice(images);
-        self.device
-            .write(self.pictures, HostData::Byte(&pictures))?;
-        self.device.run(self.restore, 1)?;
-        let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
-            let mut values = self.device.read_real(matrix.view)?;
-            values.truncate(images.len());
-            Ok(values)
-        };
-        Ok(Restored {
-            clean: read(self.clean)?,
-            noisy: read(self.noisy)?,
-            restored: read(self.restored)?,
-        })
+    /// The model's reconstructions `[count, H·W·C]`, in [0, 1], of images that are noisy already.
+    pub fn denoise(
+        &mut self,
+        images: &Images,
+        progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>, DeviceError> {
+        self.in_blocks(images, self.restore, self.restored, progress)
+    }
+
+    /// Runs `routine` on all images and collects the rows of `output`.
+    fn in_blocks(
+        &mut self,
+        images: &Images,
+        routine: RoutineId,
+        output: Matrix,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>, DeviceError> {
+        let Matrix { rows, cols, .. } = self.input;
+        let mut collected = Vec::with_capacity(images.count * output.cols);
+        let mut block = vec![0.0; rows * cols];
+        for first in (0..images.count).step_by(rows) {
+            let count = rows.min(images.count - first);
+            for (i, row) in block.chunks_exact_mut(cols).take(count).enumerate() {
+                images.row_f32(first + i, row);
+            }
+            self.device.write(self.input.view, HostData::Real(&block))?;
+            self.device.run(routine, 1)?;
+            let values = self.device.read_real(output.view)?;
+            collected.extend_from_slice(&values[..count * output.cols]);
+            progress(first + count);
+        }
+        Ok(collected)
+    }
+
+    /// Adds the `noise`th kind of noise to images and removes it again. They are given as bytes,
+    /// and come back in blocks: `each` hears every block with the index of its first image.
+    pub fn corrupt<E: From<DeviceError>>(
+        &mut self,
+        noise: usize,
+        images: &[u8],
+        mut each: impl FnMut(usize, Restored) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Matrix { rows, cols, .. } = self.input;
+        let mut padded = vec![0; rows * cols];
+        for (index, block) in images.chunks(rows * cols).enumerate() {
+            padded[..block.len()].copy_from_slice(block);
+            let device = self.device.as_mut();
+            device.write(self.bytes, HostData::Byte(&padded))?;
+            // Every block draws noise of its own.
+            device.write(self.clock, HostData::Index(&[0, index as u32]))?;
+            device.run(self.corrupt[noise], 1)?;
+            device.run(self.restore, 1)?;
+            let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
+                let mut values = device.read_real(matrix.view)?;
+                values.truncate(block.len());
+                Ok(values)
+            };
+            let restored = Restored {
+                clean: read(self.clean)?,
+                noisy: read(self.input)?,
+                restored: read(self.restored)?,
+            };
+            each(index * rows, restored)?;
+        }
+        Ok(())
     }
 }

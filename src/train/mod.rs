@@ -9,15 +9,15 @@ mod trainer;
 pub use checkpoint::{Checkpoint, CheckpointError, Progress, Stored, Weights};
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics};
-pub use program::{DataShape, EvaluationPass, Program, model_shape, noise, train_step};
+pub use program::{DataShape, EvaluationPass, Program, noise, train_step};
 pub use trainer::{Observer, Outcome, Silent, Trainer};
 
 use thiserror::Error;
 
 use crate::device::DeviceError;
 use crate::files::FileError;
-use crate::layers::Parameters;
-use crate::models::Autoencoder;
+use crate::layers::{ImageShape, Parameters};
+use crate::models::{Autoencoder, ModelError};
 use crate::plan::{PlanBuilder, PlanError};
 use crate::recipe::Recipe;
 
@@ -30,6 +30,9 @@ pub enum TrainError {
     /// The model does not fit.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The recipe's layers do not fit its images.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -77,7 +80,9 @@ pub fn memory_limit() -> u64 {
     }
 }
 
-/// The tensors of a recipe's model for images of so many values.
-pub fn declare(recipe: &Recipe, features: usize) -> Parameters {
-    Autoencoder::new(&mut PlanBuilder::new(), &model_shape(recipe, features)).parameters
+/// The tensors of a recipe's model for images of a shape.
+pub fn declare(recipe: &Recipe, image: ImageShape) -> Result<Parameters, ModelError> {
+    let mut plan = PlanBuilder::new();
+    let model = Autoencoder::new(&mut plan, &recipe.model.shape(image))?;
+    Ok(model.parameters)
 }

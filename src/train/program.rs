@@ -7,13 +7,17 @@ use crate::kernels::clock::Advance;
 use crate::kernels::gather::{Gather, Noise};
 use crate::kernels::loss::{self, Loss};
 use crate::kernels::random::Stream;
-use crate::layers::{Mode, Parameters};
-use crate::models::{Autoencoder, Shape};
-use crate::plan::{Element, Matrix, Plan, PlanBuilder, PlanError, RoutineId, View};
+use crate::layers::{ImageShape, Mode, Parameters};
+use crate::models::Autoencoder;
+use crate::plan::{Element, Matrix, Plan, PlanBuilder, RoutineId, View};
 use crate::recipe::Recipe;
 
-/// Images per launch when held-out images are evaluated.
-const EVALUATION_BATCH: usize = 500;
+use super::TrainError;
+
+/// Images at a time where none are trained on: as many as MNIST's 500 of other sizes.
+pub(super) fn evaluation_batch(image: ImageShape) -> usize {
+    (500 * 784 / image.features()).clamp(10, 500)
+}
 
 /// Held-out images that go through one routine: `times` batches of `rows`.
 #[derive(Clone, Debug)]
@@ -66,19 +70,8 @@ pub struct DataShape {
     pub train: usize,
     /// Held-out images.
     pub held_out: usize,
-    /// Values per image.
-    pub features: usize,
-}
-
-/// The model a recipe describes, for images of so many values.
-pub fn model_shape(recipe: &Recipe, features: usize) -> Shape {
-    Shape {
-        inputs: features,
-        hidden: recipe.model.hidden.clone(),
-        code: recipe.model.code,
-        code_activation: recipe.model.code_activation.into(),
-        loss: recipe.model.loss.into(),
-    }
+    /// One image.
+    pub image: ImageShape,
 }
 
 /// The recipe's noise, drawn from one stream.
@@ -92,19 +85,21 @@ pub fn noise(recipe: &Recipe, stream: Stream) -> Noise {
 }
 
 impl Program {
-    /// Writes the program down. Errors if it would take more than `memory` bytes.
+    /// Writes the program down. Errors if a layer does not fit the images, or if it would take more
+    /// than `memory` bytes.
     ///
     /// `recipe.train.batch` must not exceed `data.train`.
-    pub fn new(recipe: &Recipe, data: DataShape, memory: u64) -> Result<Program, PlanError> {
+    pub fn new(recipe: &Recipe, data: DataShape, memory: u64) -> Result<Program, TrainError> {
         let mut plan = PlanBuilder::new();
-        let model = Autoencoder::new(&mut plan, &model_shape(recipe, data.features));
+        let model = Autoencoder::new(&mut plan, &recipe.model.shape(data.image))?;
+        let features = data.image.features();
         let batch = recipe.train.batch;
         let steps = data.train / batch;
         let [images, held_out] = [
             ("train.images", data.train),
             ("held_out.images", data.held_out),
         ]
-        .map(|(name, count)| plan.persistent(name, Element::Byte, count * data.features));
+        .map(|(name, count)| plan.persistent(name, Element::Byte, count * features));
         let order = plan.persistent("train.order", Element::Index, steps * batch);
         let clock = plan.persistent("clock", Element::Index, 2);
         let schedule = plan.persistent("adam.schedule", Element::Real, 2 * steps);
@@ -117,7 +112,7 @@ impl Program {
             clock,
             noise: noise(recipe, Stream::Training),
         };
-        let (clean, noisy) = source.gather(&mut plan, batch, data.features);
+        let (clean, noisy) = source.gather(&mut plan, batch, features);
         train_step(&mut plan, &model, clean, noisy, clock, losses);
         plan.launch(
             "adam",
@@ -134,10 +129,10 @@ impl Program {
         plan.launch("clock", Advance { clock });
 
         let mut evaluation = Vec::new();
-        let full = data.held_out / EVALUATION_BATCH;
-        let rest = data.held_out % EVALUATION_BATCH;
+        let per_batch = evaluation_batch(data.image);
+        let (full, rest) = (data.held_out / per_batch, data.held_out % per_batch);
         let passes = [
-            ("evaluate", full, EVALUATION_BATCH, 0),
+            ("evaluate", full, per_batch, 0),
             ("evaluate rest", 1, rest, full),
         ];
         for (name, times, rows, batches_before) in passes {
@@ -153,7 +148,7 @@ impl Program {
                 clock,
                 noise: noise(recipe, Stream::Evaluation),
             };
-            let (clean, noisy) = source.gather(&mut plan, rows, data.features);
+            let (clean, noisy) = source.gather(&mut plan, rows, features);
             let (code, _) = model.encoder.forward(&mut plan, noisy, Mode::Evaluation);
             let (y, _) = model.decoder.forward(&mut plan, code, Mode::Evaluation);
             note_loss(&mut plan, model.loss, y, clean, clock, losses);
@@ -162,7 +157,7 @@ impl Program {
                 routine,
                 times,
                 rows,
-                first: batches_before * EVALUATION_BATCH,
+                first: batches_before * per_batch,
                 order,
                 losses,
             });

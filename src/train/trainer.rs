@@ -87,7 +87,7 @@ impl Trainer {
         let shape = DataShape {
             train: train.count,
             held_out: held_out.count,
-            features: train.features(),
+            image: train.shape(),
         };
         let program = Program::new(recipe, shape, memory_limit())?;
         let mut device = backend.load(program.plan.clone())?;
@@ -98,8 +98,9 @@ impl Trainer {
             let order: Vec<u32> = (pass.first as u32..last as u32).collect();
             device.write(pass.order, HostData::Index(&order))?;
         }
-        let checkpoint = checkpoint
-            .unwrap_or_else(|| Checkpoint::initial(&program.parameters, recipe.train.seed));
+        let checkpoint = checkpoint.unwrap_or_else(|| {
+            Checkpoint::initial(&program.parameters, train.shape(), recipe.train.seed)
+        });
         let mut trainer = Trainer {
             recipe: recipe.clone(),
             program,
@@ -135,7 +136,8 @@ impl Trainer {
 
     /// The model as it is now.
     pub fn weights(&mut self) -> Result<Weights, DeviceError> {
-        Weights::read(&self.program.parameters, self.device.as_mut())
+        let image = self.last_good.weights.image;
+        Weights::read(&self.program.parameters, image, self.device.as_mut())
     }
 
     /// Puts the device back to the last good checkpoint and to its place in the epoch.
@@ -328,7 +330,8 @@ impl Trainer {
     fn save(&mut self, path: &Path, losses: Vec<f32>) -> Result<(), TrainError> {
         let parameters = &self.program.parameters;
         let device = self.device.as_mut();
-        self.last_good = Checkpoint::read(parameters, device, self.progress, losses)?;
+        let image = self.last_good.weights.image;
+        self.last_good = Checkpoint::read(parameters, image, device, self.progress, losses)?;
         self.last_good.save(path, &self.recipe)?;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use diabolo::data::catalogue::{Selection, load};
 use diabolo::data::{DataError, Images, Pixels};
+use diabolo::layers::ImageShape;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -32,6 +33,14 @@ pub fn failure(selection: &Selection) -> String {
 pub fn assert_has(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{text:?} lacks {part:?}");
+    }
+}
+
+pub fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
+    ImageShape {
+        height,
+        width,
+        channels,
     }
 }
 

@@ -131,14 +131,27 @@ fn what_no_adapter_takes_is_refused_in_words() {
     );
 
     let mut plan = PlanBuilder::new();
-    let rows = MAX_GROUPS * 64 + 1;
-    let a = plan.persistent("a", Element::Real, rows).matrix(rows, 1);
-    let b = plan.persistent("b", Element::Real, 1).matrix(1, 1);
-    let y = plan.persistent("y", Element::Real, rows).matrix(rows, 1);
+    let cols = MAX_GROUPS * 64 + 1;
+    let a = plan.persistent("a", Element::Real, 1).matrix(1, 1);
+    let b = plan.persistent("b", Element::Real, cols).matrix(1, cols);
+    let y = plan.persistent("y", Element::Real, cols).matrix(1, cols);
     plan.begin("test");
-    plan.launch("tall", Gemm::new(a, b, y));
+    plan.launch("wide", Gemm::new(a, b, y));
     let error = refused(plan).to_string();
-    assert!(error.contains("tall") && error.contains("65536"), "{error}");
+    assert!(error.contains("wide") && error.contains("65536"), "{error}");
+}
+
+#[test]
+fn a_product_of_more_rows_than_one_direction_of_groups_covers() {
+    let Some(adapter) = gpu() else { return };
+    let mut test = Case::new(1);
+    let rows = MAX_GROUPS * 64 + 1;
+    let a = test.real("a", rows).matrix(rows, 1);
+    let b = test.real("b", 1).matrix(1, 1);
+    let y = test.output("y", rows).matrix(rows, 1);
+    // One rounding of a product below 1.
+    test.finish(Gemm::new(a, b, y))
+        .compare(&adapter, |_, _, _| f64::from(f32::EPSILON));
 }
 
 #[test]

@@ -103,6 +103,24 @@ impl Case {
             .for_each(|(view, v)| write(*view, HostData::Byte(v)));
     }
 
+    /// What the kernel makes of absolute values, in f64: of a kernel of products and sums, for each
+    /// element of `output` the sum of its terms' absolute values.
+    pub fn magnitudes(&self, kernel: impl Into<AnyKernel>, output: View) -> Vec<f64> {
+        let mut plan = self.plan.clone();
+        let routine = plan.begin("magnitudes");
+        plan.launch("magnitudes", kernel);
+        let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
+        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
+        for (view, values) in &self.reals {
+            let absolute: Vec<f32> = values.iter().map(|value| value.abs()).collect();
+            device
+                .write(*view, HostData::Real(&absolute))
+                .expect("fits");
+        }
+        device.run(routine, 1).expect("runs");
+        device.reals(output).to_vec()
+    }
+
     pub fn finish(mut self, kernel: impl Into<AnyKernel>) -> Ready {
         let kernel = kernel.into();
         let routine = self.plan.begin("test");

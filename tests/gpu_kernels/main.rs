@@ -12,7 +12,10 @@
 
 #[path = "../common/adapter.rs"]
 mod adapter;
+mod convolution;
 mod edges;
+#[path = "../common/geometry.rs"]
+mod geometry;
 mod harness;
 mod nearest;
 
@@ -32,14 +35,20 @@ use harness::{Case, gpu};
 
 const EPSILON: f64 = 1.0 / 16_777_216.0;
 const SIZES: [usize; 7] = [1, 31, 33, 64, 127, 129, 784];
-const ACTIVATIONS: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::Sigmoid];
+const ACTIVATIONS: [Activation; 7] = Activation::ALL;
 
 /// How far f moves for an error in its argument, plus f's own: a sigmoid's slope is 1/4 at most,
-/// and WGSL's exp is good to 3 + 2|x| ulps, its division to 2.5.
+/// the others' 1; WGSL's exp is good to 3 + 2|x| ulps, its log to 3 and its division to 2.5; all of
+/// what they make is below 1, but for softplus' sum with its argument.
 fn through(activation: Activation, argument: f64, error: f64) -> f64 {
+    let exponential = (12.0 + 2.0 * argument.abs()) * EPSILON;
     match activation {
-        Activation::Sigmoid => error / 4.0 + (12.0 + argument.abs()) * EPSILON,
-        _ => error,
+        Activation::Identity | Activation::Relu => error,
+        Activation::LeakyRelu => error + EPSILON * argument.abs(),
+        Activation::Sigmoid => error / 4.0 + exponential,
+        // tanh squares its exponential, which doubles its relative error.
+        Activation::Tanh => error + 2.0 * exponential,
+        Activation::Elu | Activation::Softplus => error + 2.0 * exponential,
     }
 }
 
@@ -271,14 +280,18 @@ fn activations_forward_and_backward_even_far_out() {
                 test.finish(kernel).compare(&adapter, |_, _, _| bound);
             }
             let mut test = Case::new(len);
+            // Softplus is never negative; its slope is an exponential, good to 5 ulps there.
+            let (range, bound) = match activation {
+                Activation::Softplus => (0.0..1.0, (10.0 + 4.0) * EPSILON),
+                _ => (-1.0..1.0, 3.0 * 2.0 * EPSILON),
+            };
             let kernel = activation::Backward {
-                y: test.real("y", len),
+                y: test.uniform("y", len, range),
                 dy: test.real("dy", len),
                 dx: test.output("dx", len),
                 activation,
             };
-            test.finish(kernel)
-                .compare(&adapter, |_, _, _| 3.0 * 2.0 * EPSILON);
+            test.finish(kernel).compare(&adapter, |_, _, _| bound);
         }
     }
 }

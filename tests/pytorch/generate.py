@@ -1,8 +1,10 @@
-"""Writes reference.safetensors: what PyTorch computes, in double precision, for tests/pytorch.rs.
+"""Writes what PyTorch computes, in double precision, for main.rs and convolution.rs beside it:
+reference.safetensors and convolution.safetensors.
 
 Usage: pip install -r requirements.txt && python generate.py
 """
 
+import random
 from pathlib import Path
 
 import torch
@@ -31,7 +33,15 @@ def layer(prefix, module, x, activation):
     keep(prefix, x=x, y=y, dy=dy, dx=x.grad, **gradients)
 
 
-activations = {"identity": lambda x: x, "relu": torch.relu, "sigmoid": torch.sigmoid}
+activations = {
+    "identity": lambda x: x,
+    "relu": torch.relu,
+    "sigmoid": torch.sigmoid,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "tanh": torch.tanh,
+    "softplus": F.softplus,
+}
 for name, activation in activations.items():
     layer(f"dense.{name}", nn.Linear(9, 5), torch.randn(31, 9), activation)
     norm = nn.BatchNorm1d(7)
@@ -75,19 +85,17 @@ class Autoencoder(nn.Module):
             modules += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU()]
         return nn.Sequential(*modules)
 
+    def encode(self, x):
+        return self.encoder(x)
+
     def forward(self, x):
         return self.decoder(self.encoder(x))
 
 
-for name, loss, last in [
-    ("mse", F.mse_loss, [nn.Sigmoid()]),
-    ("bce", F.binary_cross_entropy_with_logits, []),
-]:
-    model = Autoencoder(last)
+def train(name, model, loss, clean, noisy):
+    """Twenty steps of Adam, one for each batch of images given as [N, H, W, C] or [N, F]."""
     state = {k: v for k, v in model.state_dict().items() if v.dim()}
     keep(f"model.{name}.before", **state)
-    clean = torch.rand(20, 33, 12)
-    noisy = clean + 0.5 * torch.randn_like(clean)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []
     for x, target in zip(noisy, clean):
@@ -100,6 +108,117 @@ for name, loss, last in [
     state = {k: v for k, v in model.state_dict().items() if v.dim()}
     keep(f"model.{name}.after", **state)
     model.eval()
-    keep(f"model.{name}", codes=model.encoder(clean[0]))
+    keep(f"model.{name}", codes=model.encode(clean[0]))
 
-save_file(out, Path(__file__).with_name("reference.safetensors"), {"torch": torch.__version__})
+
+for name, loss, last in [
+    ("mse", F.mse_loss, [nn.Sigmoid()]),
+    ("bce", F.binary_cross_entropy_with_logits, []),
+]:
+    model = Autoencoder(last)
+    clean = torch.rand(20, 33, 12)
+    train(name, model, loss, clean, clean + 0.5 * torch.randn_like(clean))
+
+
+class ConvolutionalAutoencoder(nn.Module):
+    """Two convolutions with a pooling between them, on colour images of 12×8 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ELU(), nn.MaxPool2d(2),
+            nn.Conv2d(4, 5, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(5), nn.ELU(),
+            nn.Flatten(),
+            nn.Linear(30, 6, bias=False), nn.BatchNorm1d(6), nn.ELU(),
+            nn.Linear(6, 3, bias=False), nn.BatchNorm1d(3), nn.ReLU(),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(3, 6, bias=False), nn.BatchNorm1d(6), nn.ELU(),
+            nn.Linear(6, 30, bias=False), nn.BatchNorm1d(30), nn.ELU(),
+            nn.Unflatten(1, (5, 3, 2)),
+            nn.ConvTranspose2d(5, 4, 3, stride=2, padding=1, output_padding=1, bias=False),
+            nn.BatchNorm2d(4), nn.ELU(),
+            nn.Upsample(scale_factor=2),
+            nn.ConvTranspose2d(4, 3, 3, padding=1), nn.Sigmoid(),
+        )
+
+    def encode(self, x):
+        return self.encoder(x.permute(0, 3, 1, 2))
+
+    def forward(self, x):
+        return self.decoder(self.encode(x)).permute(0, 2, 3, 1)
+
+
+clean = torch.rand(20, 5, 12, 8, 3)
+noisy = clean + 0.5 * torch.randn_like(clean)
+train("conv", ConvolutionalAutoencoder(), F.mse_loss, clean, noisy)
+
+metadata = {"torch": torch.__version__}
+save_file(out, Path(__file__).with_name("reference.safetensors"), metadata)
+
+# Convolutions over random geometries. Inputs follow a formula, here and in Rust, so that only
+# results need to be kept. Images are [N, H, W, C] outside PyTorch.
+out = {}
+
+
+def formula(shape, salt):
+    count = torch.Size(shape).numel()
+    return (((torch.arange(count) * 7919 + salt * 104729) % 257) / 128.0 - 1.0).reshape(shape)
+
+
+def channels_first(x):
+    return x.permute(0, 3, 1, 2).contiguous().requires_grad_(True)
+
+
+def channels_last(x):
+    return x.permute(0, 2, 3, 1)
+
+
+def gradients(prefix, function, x, parameters=()):
+    """y, and the gradients of x and of the parameters by dy from the formula."""
+    x = channels_first(x)
+    parameters = [p.requires_grad_(True) for p in parameters]
+    y = function(x, *parameters)
+    dy = formula(channels_last(y).shape, 4)
+    y.backward(channels_first(dy).detach())
+    keep(prefix, y=channels_last(y), dx=channels_last(x.grad))
+    keep(prefix, **{name: p.grad for name, p in zip(["d_weight", "d_bias"], parameters)})
+
+
+rng = random.Random(0)
+geometries = []
+while len(geometries) < 64:
+    pair = lambda low, high: [rng.randint(low, high), rng.randint(low, high)]
+    size, kernel, stride = pair(1, 7), pair(1, 5), pair(1, 3)
+    padding, dilation = pair(0, 2), pair(1, 2)
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
+    padded = [n + 2 * p for n, p in zip(size, padding)]
+    if any(s > n for s, n in zip(span, padded)):
+        continue
+    (images, _), (c, m) = pair(1, 2), pair(1, 17)
+    small = [(n - s) // t + 1 for n, s, t in zip(padded, span, stride)]
+    output_padding = [(n - s) % t for n, s, t in zip(padded, span, stride)]
+    index = len(geometries)
+    geometries.append([images, c, m, *size, *kernel, *stride, *padding, *dilation])
+    arguments = dict(stride=stride, padding=padding, dilation=dilation)
+    weight = formula([m, c, *kernel], 2)
+    conv = lambda x, w, b: F.conv2d(x, w, b, **arguments)
+    x = formula([images, *size, c], 1)
+    gradients(f"conv2d.{index}", conv, x, [weight.clone(), formula([m], 3)])
+    transposed = lambda x, w, b: F.conv_transpose2d(
+        x, w, b, output_padding=output_padding, **arguments
+    )
+    y = formula([images, *small, m], 1)
+    name = f"conv_transpose2d.{index}"
+    gradients(name, transposed, y, [weight.clone(), formula([c], 3)])
+    if all(2 * p <= k for p, k in zip(padding, kernel)):  # without the dilation
+        pool = dict(kernel_size=kernel, stride=stride, padding=padding)
+        gradients(f"max_pool2d.{index}", lambda x: F.max_pool2d(x, **pool), x)
+        gradients(f"avg_pool2d.{index}", lambda x: F.avg_pool2d(x, **pool), x)
+out["geometries"] = torch.tensor(geometries, dtype=torch.float64)
+
+for index, (size, factor) in enumerate([([3, 5], [2, 2]), ([4, 1], [1, 3])]):
+    enlarge = lambda x: F.interpolate(x, scale_factor=tuple(map(float, factor)), mode="nearest")
+    gradients(f"upsample.{index}", enlarge, formula([2, *size, 3], 1))
+
+save_file(out, Path(__file__).with_name("convolution.safetensors"), metadata)

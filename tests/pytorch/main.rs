@@ -1,11 +1,12 @@
 //! Layers, losses, Adam and whole models against PyTorch's numbers.
 //!
-//! `tests/pytorch/generate.py` wrote them in double precision. f64 must agree to 1e-12 of a
+//! `generate.py` wrote them in double precision. f64 must agree to 1e-12 of a
 //! tensor's largest value (both sides round some hundred times at 1e-16); f32 to 1e-5 for a layer
 //! (sums of at most a hundred terms at 6e-8 each), and to 1e-4 after twenty training steps.
 
-#[path = "common/adapter.rs"]
+#[path = "../common/adapter.rs"]
 mod adapter;
+mod convolution;
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ use diabolo::kernels::Activation;
 use diabolo::kernels::adam::{Adam, Hyperparameters};
 use diabolo::kernels::clock::Advance;
 use diabolo::kernels::loss::{self, Loss};
-use diabolo::layers::{BatchNorm, Dense, Layer, Layout, Mode, Parameters, Role};
-use diabolo::models::{Autoencoder, Shape};
+use diabolo::layers::{BatchNorm, Dense, ImageShape, Layer, Layout, Mode, Parameters, Role};
+use diabolo::models::{Autoencoder, Pool, Shape, Stage};
 use diabolo::plan::{Element, Plan, PlanBuilder, RoutineId, View};
 use diabolo::train::train_step;
 use safetensors::SafeTensors;
@@ -27,11 +28,9 @@ use safetensors::SafeTensors;
 struct Reference(Vec<u8>);
 
 impl Reference {
-    fn open() -> Reference {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/pytorch/reference.safetensors"
-        );
+    fn open(file: &str) -> Reference {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pytorch");
+        let path = std::path::Path::new(folder).join(file);
         Reference(std::fs::read(path).expect("checked in"))
     }
 
@@ -53,14 +52,8 @@ impl Reference {
     }
 
     /// A tensor in this program's layout.
-    fn stored(&self, name: &str, layout: Layout) -> Vec<f64> {
-        let values = self.values(name);
-        match layout {
-            Layout::Same => values,
-            Layout::Transposed { rows, cols } => (0..rows * cols)
-                .map(|i| values[i % cols * rows + i / cols])
-                .collect(),
-        }
+    fn stored(&self, name: &str, layout: &Layout) -> Vec<f64> {
+        layout.from_stored(&self.values(name))
     }
 }
 
@@ -105,13 +98,17 @@ fn compare(what: &str, got: &[f64], expected: &[f64], tolerance: f64) -> f64 {
     worst
 }
 
-const ACTIVATIONS: [(&str, Activation); 3] = [
+const ACTIVATIONS: [(&str, Activation); 7] = [
     ("identity", Activation::Identity),
     ("relu", Activation::Relu),
+    ("leaky_relu", Activation::LeakyRelu),
+    ("elu", Activation::Elu),
     ("sigmoid", Activation::Sigmoid),
+    ("tanh", Activation::Tanh),
+    ("softplus", Activation::Softplus),
 ];
 
-type Make = dyn Fn(&mut PlanBuilder, &mut Parameters) -> Box<dyn Layer>;
+type Make<'a> = dyn Fn(&mut PlanBuilder, &mut Parameters) -> Box<dyn Layer> + 'a;
 
 /// A layer forward and backward, every gradient and every running statistic.
 fn check_layer(reference: &Reference, prefix: &str, make: &Make) {
@@ -138,7 +135,7 @@ fn check_layer(reference: &Reference, prefix: &str, make: &Make) {
     on_every_device(plan, |device_name, device, [tolerance, _]| {
         let of = |tensor: &str| tensor.trim_start_matches("layer.").to_owned();
         for tensor in &parameters.tensors {
-            let values = reference.stored(&name(&of(&tensor.name)), tensor.layout);
+            let values = reference.stored(&name(&of(&tensor.name)), &tensor.layout);
             write(device, tensor.value, &values);
         }
         write(device, x.view, &reference.values(&name("x")));
@@ -159,7 +156,7 @@ fn check_layer(reference: &Reference, prefix: &str, make: &Make) {
                         buffer: parameters.gradients,
                         ..tensor.value
                     };
-                    let expected = reference.stored(&name(&format!("d_{what}")), tensor.layout);
+                    let expected = reference.stored(&name(&format!("d_{what}")), &tensor.layout);
                     check(format!("d_{what}"), gradient, expected);
                 }
                 Role::Running => {
@@ -173,7 +170,7 @@ fn check_layer(reference: &Reference, prefix: &str, make: &Make) {
 
 #[test]
 fn dense() {
-    let reference = Reference::open();
+    let reference = Reference::open("reference.safetensors");
     for (name, activation) in ACTIVATIONS {
         check_layer(
             &reference,
@@ -188,7 +185,7 @@ fn dense() {
 
 #[test]
 fn batch_norm() {
-    let reference = Reference::open();
+    let reference = Reference::open("reference.safetensors");
     for (name, activation) in ACTIVATIONS {
         check_layer(
             &reference,
@@ -202,7 +199,7 @@ fn batch_norm() {
 
 #[test]
 fn losses() {
-    let reference = Reference::open();
+    let reference = Reference::open("reference.safetensors");
     for (name, loss) in [
         ("mse", Loss::MeanSquaredError),
         ("bce", Loss::BinaryCrossEntropy),
@@ -282,12 +279,12 @@ fn schedule(steps: u64, rate: f64) -> Vec<f64> {
 
 #[test]
 fn adam_over_twenty_steps() {
-    let reference = Reference::open();
+    let reference = Reference::open("reference.safetensors");
     let gradients = reference.values("adam.gradients");
     let mut plan = PlanBuilder::new();
     let mut parameters = Parameters::new(&mut plan);
     let init = diabolo::layers::Init::Constant(0.0);
-    let p = parameters.parameter(&mut plan, "p".to_owned(), 50, Layout::Same, init);
+    let p = parameters.parameter(&mut plan, "p".to_owned(), 50, Layout::vector(50), init);
     let clock = plan.persistent("clock", Element::Index, 2);
     let rates = plan.persistent("schedule", Element::Real, 40);
     let routine = plan.begin("step");
@@ -324,20 +321,16 @@ struct Model {
     schedule: View,
 }
 
-fn model(plan: &mut PlanBuilder, loss: Loss) -> Model {
-    let shape = Shape {
-        inputs: 12,
-        hidden: vec![9, 7],
-        code: 3,
-        code_activation: Activation::Relu,
-        loss,
-    };
-    let model = Autoencoder::new(plan, &shape);
+fn model(plan: &mut PlanBuilder, shape: &Shape, batch: usize) -> Model {
+    let model = Autoencoder::new(plan, shape).expect("fits");
     let clock = plan.persistent("clock", Element::Index, 2);
     let losses = plan.persistent("losses", Element::Real, 20);
     let schedule = plan.persistent("schedule", Element::Real, 40);
-    let [clean, noisy] =
-        ["clean", "noisy"].map(|name| plan.persistent(name, Element::Real, 33 * 12).matrix(33, 12));
+    let features = shape.image.features();
+    let [clean, noisy] = ["clean", "noisy"].map(|name| {
+        plan.persistent(name, Element::Real, batch * features)
+            .matrix(batch, features)
+    });
     let step = plan.begin("step");
     train_step(plan, &model, clean, noisy, clock, losses);
     emit_adam(plan, &model.parameters, schedule, clock);
@@ -356,18 +349,60 @@ fn model(plan: &mut PlanBuilder, loss: Loss) -> Model {
     }
 }
 
+/// 12-9-7-3 and its mirror.
+fn dense_shape(loss: Loss) -> Shape {
+    Shape {
+        image: image(1, 12, 1),
+        convolutions: vec![],
+        hidden: vec![9, 7],
+        activation: Activation::Relu,
+        code: 3,
+        code_activation: Activation::Relu,
+        loss,
+    }
+}
+
+fn image(height: usize, width: usize, channels: usize) -> ImageShape {
+    ImageShape {
+        height,
+        width,
+        channels,
+    }
+}
+
+/// Two convolutions with a pooling between them, on colour images.
+fn convolutional_shape() -> Shape {
+    let stage = |channels, stride, pool| Stage {
+        channels,
+        kernel: [3; 2],
+        stride: [stride; 2],
+        padding: [1; 2],
+        dilation: [1; 2],
+        pool,
+    };
+    Shape {
+        image: image(12, 8, 3),
+        convolutions: vec![stage(4, 1, Some(Pool::Max)), stage(5, 2, None)],
+        hidden: vec![6],
+        activation: Activation::Elu,
+        ..dense_shape(Loss::MeanSquaredError)
+    }
+}
+
 #[test]
-fn a_whole_autoencoder_over_twenty_steps_with_the_same_noise() {
-    let reference = Reference::open();
-    for (name, loss) in [
-        ("mse", Loss::MeanSquaredError),
-        ("bce", Loss::BinaryCrossEntropy),
+fn whole_autoencoders_over_twenty_steps_with_the_same_noise() {
+    let reference = Reference::open("reference.safetensors");
+    for (name, shape, batch) in [
+        ("mse", dense_shape(Loss::MeanSquaredError), 33),
+        ("bce", dense_shape(Loss::BinaryCrossEntropy), 33),
+        ("conv", convolutional_shape(), 5),
     ] {
+        let values_per_batch = batch * shape.image.features();
         let prefix = format!("model.{name}");
         let values = |what: &str| reference.values(&format!("{prefix}.{what}"));
         let (clean, noisy) = (values("clean"), values("noisy"));
         let mut plan = PlanBuilder::new();
-        let model = model(&mut plan, loss);
+        let model = model(&mut plan, &shape, batch);
         on_every_device(
             plan.finish(u64::MAX).expect("fits"),
             |device_name, device, [_, tolerance]| {
@@ -376,11 +411,14 @@ fn a_whole_autoencoder_over_twenty_steps_with_the_same_noise() {
                     write(
                         device,
                         tensor.value,
-                        &reference.stored(&before, tensor.layout),
+                        &reference.stored(&before, &tensor.layout),
                     );
                 }
                 write(device, model.schedule, &schedule(20, 1e-3));
-                for (clean, noisy) in clean.chunks_exact(33 * 12).zip(noisy.chunks_exact(33 * 12)) {
+                for (clean, noisy) in clean
+                    .chunks_exact(values_per_batch)
+                    .zip(noisy.chunks_exact(values_per_batch))
+                {
                     write(device, model.clean, clean);
                     write(device, model.noisy, noisy);
                     device.run(model.step, 1).expect("runs");
@@ -389,12 +427,12 @@ fn a_whole_autoencoder_over_twenty_steps_with_the_same_noise() {
                 let mut worst = compare("losses", &losses, &values("losses"), tolerance);
                 for tensor in &model.parameters.tensors {
                     let label = format!("{prefix}.after.{}", tensor.name);
-                    let expected = reference.stored(&label, tensor.layout);
+                    let expected = reference.stored(&label, &tensor.layout);
                     let got = read(device, tensor.value);
                     let label = format!("{label} on {device_name}");
                     worst = worst.max(compare(&label, &got, &expected, tolerance));
                 }
-                write(device, model.clean, &clean[..33 * 12]);
+                write(device, model.clean, &clean[..values_per_batch]);
                 device.run(model.encode, 1).expect("runs");
                 let label = format!("{prefix}.codes on {device_name}");
                 worst = worst.max(compare(

@@ -1,0 +1,108 @@
+"""The reference training steps in PyTorch, on the CPU: gather, noise, forward, MSE, backward, Adam.
+
+Prints one line of JSON per variant: {"model", "variant", "median_ms", "min_ms"}. Variants: eager;
+fused (Adam in one kernel); compiled (by torch.compile, fused Adam); and channels-last of each, for
+the convolutional model.
+
+Usage: python training_step.py [--model dense|conv] [--threads N] [--seconds S] [--variants A,B]
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import torch
+from torch import nn
+
+BATCH, SIGMA = 128, 0.5
+WIDTHS = [784, 512, 256, 64, 256, 512]
+VARIANTS = {
+    "dense": ["eager", "fused", "compiled"],
+    "conv": ["eager", "fused", "compiled", "fused channels-last", "compiled channels-last"],
+}
+
+
+def dense():
+    """784-512-256-64 and its mirror."""
+    layers = []
+    for inputs, outputs in zip(WIDTHS, WIDTHS[1:]):
+        # Without a bias before batch norm: the same arithmetic as ours.
+        layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+    layers += [nn.Linear(WIDTHS[-1], WIDTHS[0]), nn.Sigmoid()]
+    return nn.Sequential(*layers)
+
+
+def conv():
+    """32 and 64 maps, each at half the size, code 64, and its mirror."""
+    half = dict(kernel_size=3, stride=2, padding=1)
+    return nn.Sequential(
+        nn.Conv2d(1, 32, **half, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
+        nn.Conv2d(32, 64, **half, bias=False), nn.BatchNorm2d(64), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3136, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(),
+        nn.Linear(64, 3136, bias=False), nn.BatchNorm1d(3136), nn.ReLU(),
+        nn.Unflatten(1, (64, 7, 7)),
+        nn.ConvTranspose2d(64, 32, **half, output_padding=1, bias=False),
+        nn.BatchNorm2d(32), nn.ReLU(),
+        nn.ConvTranspose2d(32, 1, **half, output_padding=1), nn.Sigmoid(),
+    )
+
+
+def step_function(name, variant):
+    torch.manual_seed(0)
+    net = {"dense": dense, "conv": conv}[name]()
+    layout = torch.contiguous_format
+    if variant.endswith("channels-last"):
+        layout = torch.channels_last
+        net = net.to(memory_format=layout)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=variant != "eager")
+    shape = (60_000, 784) if name == "dense" else (60_000, 1, 28, 28)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8)
+
+    def forward_backward(clean):
+        noisy = clean + SIGMA * torch.randn_like(clean)
+        loss = nn.functional.mse_loss(net(noisy), clean)
+        loss.backward()
+        return loss
+
+    compiled = variant.startswith("compiled")
+    body = torch.compile(forward_backward) if compiled else forward_backward
+
+    def step():
+        rows = torch.randint(0, len(images), (BATCH,))
+        clean = (images[rows].float() / 255).contiguous(memory_format=layout)
+        optimiser.zero_grad(set_to_none=True)
+        body(clean)
+        optimiser.step()
+
+    return step
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--model", choices=VARIANTS, default="dense")
+    parser.add_argument("--variants", help="comma-separated; all by default")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    variants = arguments.variants.split(",") if arguments.variants else VARIANTS[arguments.model]
+    for variant in variants:
+        step = step_function(arguments.model, variant)
+        for _ in range(20):
+            step()
+        times = []
+        until = time.perf_counter() + arguments.seconds
+        while time.perf_counter() < until:
+            start = time.perf_counter()
+            step()
+            times.append(1e3 * (time.perf_counter() - start))
+        row = {"model": arguments.model, "variant": variant}
+        row |= {"median_ms": statistics.median(times), "min_ms": min(times)}
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

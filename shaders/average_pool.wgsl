@@ -1,0 +1,31 @@
+// Average pooling forward. See src/kernels/pool.rs.
+//
+//   y[o, c] = Σ over taps of x / taps      x [N·H·W, C], y [N·OH·OW, C]
+//
+// One thread per element of y.
+
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    if i >= dims.images * dims.map.x * dims.map.y * dims.channels {
+        return;
+    }
+    let place = i / dims.channels;
+    let channel = i % dims.channels;
+    let taps = dims.kernel.x * dims.kernel.y;
+    var sum = 0.0;
+    for (var tap = 0u; tap < taps; tap++) {
+        let row = under(place, vec2(tap / dims.kernel.y, tap % dims.kernel.y));
+        if row != NOWHERE {
+            sum += x[row * dims.channels + channel];
+        }
+    }
+    y[i] = sum / f32(taps);
+}

@@ -1,0 +1,201 @@
+//! Convolution, pooling and upsampling over random geometries.
+
+use diabolo::kernels::convolution::{Convolve, DataGradient, WeightGradient, weight_blocks};
+use diabolo::kernels::pool::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
+use diabolo::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
+use diabolo::kernels::{Activation, Window};
+
+use crate::geometry::{Geometry, geometries};
+use crate::harness::{Case, gpu};
+use crate::{ACTIVATIONS, EPSILON, through};
+
+/// Geometries drawn at random, and a few larger ones that fill more than a tile.
+fn cases() -> Vec<Geometry> {
+    let large = |size, kernel: usize, stride: usize, channels, maps| Geometry {
+        images: 3,
+        window: Window {
+            size,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [kernel / 2; 2],
+            dilation: [1; 2],
+        },
+        channels,
+        maps,
+    };
+    let mut cases = geometries(60);
+    cases.push(large([28, 28], 3, 2, 1, 32));
+    cases.push(large([14, 14], 3, 2, 32, 65));
+    cases.push(large([31, 27], 5, 1, 3, 129));
+    cases.push(large([31, 27], 3, 3, 33, 7));
+    cases
+}
+
+/// Each product's error is √K·ε times the sum of its terms' absolute values, four times over; the
+/// sums of absolute values are what the same kernel makes of absolute values.
+fn bound(terms: usize, magnitude: f64) -> f64 {
+    (4.0 * (terms as f64).sqrt() + 2.0) * EPSILON * magnitude
+}
+
+#[test]
+fn convolution_forward_and_both_gradients() {
+    let Some(adapter) = gpu() else { return };
+    for (index, case) in cases().into_iter().enumerate() {
+        let Geometry {
+            window,
+            channels,
+            maps,
+            ..
+        } = case;
+        let [large, small] = case.rows();
+        let depth = window.taps() * channels;
+        let activation = ACTIVATIONS[index % ACTIVATIONS.len()];
+        let with_bias = index % 2 == 0;
+
+        let mut test = Case::new(index);
+        let bias = with_bias.then(|| test.real("bias", maps));
+        let y = test.output("y", small * maps).matrix(small, maps);
+        let convolve = Convolve {
+            window,
+            x: test.real("x", large * channels).matrix(large, channels),
+            weight: test.real("weight", depth * maps).matrix(depth, maps),
+            bias,
+            activation,
+            y,
+        };
+        let linear = Convolve {
+            activation: Activation::Identity,
+            ..convolve.clone()
+        };
+        let magnitudes = test.magnitudes(linear, y.view);
+        test.finish(convolve).compare(&adapter, |_, i, _| {
+            through(activation, magnitudes[i], bound(depth, magnitudes[i]))
+        });
+
+        let mut test = Case::new(index);
+        let bias = with_bias.then(|| test.real("bias", channels));
+        let dx = test.output("dx", large * channels).matrix(large, channels);
+        let gradient = DataGradient {
+            window,
+            dy: test.real("dy", small * maps).matrix(small, maps),
+            weight: test.real("weight", depth * maps).matrix(depth, maps),
+            bias,
+            activation,
+            dx,
+        };
+        let linear = DataGradient {
+            activation: Activation::Identity,
+            ..gradient.clone()
+        };
+        let magnitudes = test.magnitudes(linear, dx.view);
+        let terms = window.taps() * maps;
+        test.finish(gradient).compare(&adapter, |_, i, _| {
+            through(activation, magnitudes[i], bound(terms, magnitudes[i]))
+        });
+
+        let mut test = Case::new(index);
+        let blocks = weight_blocks(small, depth * maps).max(1 + index % 3);
+        let partial = test.output("partial", blocks * depth * maps);
+        let gradient = WeightGradient {
+            window,
+            x: test.real("x", large * channels).matrix(large, channels),
+            dy: test.real("dy", small * maps).matrix(small, maps),
+            partial: partial.matrix(blocks, depth * maps),
+        };
+        let magnitudes = test.magnitudes(gradient.clone(), partial);
+        let terms = small.div_ceil(blocks);
+        test.finish(gradient)
+            .compare(&adapter, |_, i, _| bound(terms, magnitudes[i]));
+    }
+}
+
+#[test]
+fn pooling_forward_and_backward() {
+    let Some(adapter) = gpu() else { return };
+    let mut tested = 0;
+    for (index, case) in cases().into_iter().enumerate() {
+        let Ok(window) = case.window.checked_for_pooling() else {
+            continue;
+        };
+        tested += 1;
+        let c = case.channels;
+        let [large, small] = case.rows();
+        let taps = window.taps() as f64;
+        let sum = |_: &str, _: usize, _: f64| (4.0 * taps.sqrt() + 3.0) * EPSILON * taps;
+
+        let mut test = Case::new(index);
+        let pool = MaxPool {
+            window,
+            x: test.real("x", large * c).matrix(large, c),
+            y: test.output("y", small * c).matrix(small, c),
+            argmax: test.index("argmax", vec![0; small * c]),
+        };
+        // A maximum is one of its numbers, to the bit.
+        test.finish(pool).compare(&adapter, |_, _, _| 0.0);
+
+        let mut test = Case::new(index);
+        let argmax = (0..small * c)
+            .map(|i| (i * 7 % window.taps()) as u32)
+            .collect();
+        let backward = MaxPoolBackward {
+            window,
+            argmax: test.index("argmax", argmax),
+            dy: test.real("dy", small * c).matrix(small, c),
+            dx: test.output("dx", large * c).matrix(large, c),
+        };
+        test.finish(backward).compare(&adapter, sum);
+
+        let mut test = Case::new(index);
+        let pool = AveragePool {
+            window,
+            x: test.real("x", large * c).matrix(large, c),
+            y: test.output("y", small * c).matrix(small, c),
+        };
+        test.finish(pool).compare(&adapter, sum);
+
+        let mut test = Case::new(index);
+        let backward = AveragePoolBackward {
+            window,
+            dy: test.real("dy", small * c).matrix(small, c),
+            dx: test.output("dx", large * c).matrix(large, c),
+        };
+        test.finish(backward).compare(&adapter, sum);
+    }
+    assert!(tested >= 30, "only {tested} windows are legal for pooling");
+}
+
+#[test]
+fn upsampling_forward_and_backward() {
+    let Some(adapter) = gpu() else { return };
+    for (index, (size, factor, c)) in [
+        ([1, 1], [1, 1], 1),
+        ([3, 5], [2, 2], 17),
+        ([31, 1], [1, 3], 4),
+        ([7, 7], [2, 3], 33),
+        ([13, 9], [4, 1], 129),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let enlargement = Enlargement { size, factor };
+        let [height, width] = enlargement.enlarged();
+        let (small, large) = (3 * size[0] * size[1], 3 * height * width);
+        let mut test = Case::new(index);
+        let upsample = Upsample {
+            enlargement,
+            x: test.real("x", small * c).matrix(small, c),
+            y: test.output("y", large * c).matrix(large, c),
+        };
+        test.finish(upsample).compare(&adapter, |_, _, _| 0.0);
+
+        let mut test = Case::new(index);
+        let backward = UpsampleBackward {
+            enlargement,
+            dy: test.real("dy", large * c).matrix(large, c),
+            dx: test.output("dx", small * c).matrix(small, c),
+        };
+        let terms = (factor[0] * factor[1]) as f64;
+        test.finish(backward)
+            .compare(&adapter, |_, _, _| 4.0 * terms.sqrt() * EPSILON * terms);
+    }
+}
