@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::data::DataError;
+use crate::data::catalogue::Selection;
 use crate::data::draws::Sampling;
 
 mod model;
@@ -56,6 +58,14 @@ pub enum RecipeError {
         /// Line, key, value and what was expected.
         message: String,
     },
+    /// `[data]` makes no sense.
+    #[error("recipe {origin}: {source}")]
+    Data {
+        /// File or built-in name.
+        origin: String,
+        /// The key, what it says, and what it may say.
+        source: Box<DataError>,
+    },
     /// A value out of range.
     #[error("recipe {origin}: `{key} = {value}`: expected {expected}")]
     Value {
@@ -80,7 +90,7 @@ pub struct Recipe {
     #[serde(default)]
     pub description: String,
     /// What to learn from.
-    pub data: Data,
+    pub data: Selection,
     /// What learns.
     pub model: Model,
     /// What is done to the input.
@@ -89,20 +99,6 @@ pub struct Recipe {
     pub train: Train,
     /// How the features are judged.
     pub evaluate: Evaluate,
-}
-
-/// `[data]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// `mnist`
-    pub name: String,
-    /// Only the first so many training images; all if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train_images: Option<usize>,
-    /// Only the first so many test images; all if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_images: Option<usize>,
 }
 
 /// `[noise]`: first a distortion of the whole image, each number drawn evenly from ± what is said
@@ -269,14 +265,10 @@ impl Recipe {
                 expected: expected.to_owned(),
             })
         };
-        for (key, limit) in [
-            ("data.train_images", self.data.train_images),
-            ("data.test_images", self.data.test_images),
-        ] {
-            if limit == Some(0) {
-                return wrong(key, "0".to_owned(), "at least one image");
-            }
-        }
+        self.data.check().map_err(|source| RecipeError::Data {
+            origin: origin.to_owned(),
+            source: Box::new(source),
+        })?;
         let name_fits = !self.name.is_empty()
             && self
                 .name
@@ -402,6 +394,66 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("expected one of"), "{message}");
+    }
+
+    #[test]
+    fn keys_that_make_no_sense_for_a_data_set_are_errors_that_name_both() {
+        let data = "name = \"mnist\"";
+        let folder = "name = \"images\"\npath = \"photographs\"";
+        for (to, parts) in [
+            (
+                "name = \"emnist\"".to_owned(),
+                ["`data.name = \"emnist\"`", "cifar10"],
+            ),
+            (
+                format!("{data}\npath = \"x\""),
+                ["`data.path = \"x\"`", "\"mnist\" takes only"],
+            ),
+            (
+                format!("{data}\ntest_images = 0"),
+                ["`data.test_images = 0`", "at least one"],
+            ),
+            (format!("{data}\ncolour = \"red\""), ["red", "grey"]),
+            ("name = \"images\"".to_owned(), ["data.path", "of your own"]),
+            (
+                format!("{folder}\nheight = 3"),
+                ["`data.height = 3`", "data.width"],
+            ),
+            (
+                format!("{folder}\nheight = 0\nwidth = 1"),
+                ["`data.height = 0`", "one pixel"],
+            ),
+            (
+                format!("{folder}\nheight = 99999\nwidth = 99999"),
+                ["99999", "at most 16777216"],
+            ),
+            (
+                format!("{folder}\ntest_part = 1.0"),
+                ["`data.test_part = 1`", "0 < p < 1"],
+            ),
+            (
+                format!("{folder}\nlabels = \"y.npy\""),
+                ["data.labels", "`colour`"],
+            ),
+        ] {
+            let message = message(data, &to);
+            for part in parts {
+                assert!(message.contains(part), "{to}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_of_images_survives_a_round_trip() {
+        let to = "name = \"images\"\npath = \"photographs\"\nheight = 32\nwidth = 48\n\
+                  colour = \"grey\"\ntest_part = 0.25";
+        let recipe = with("name = \"mnist\"", to).expect("valid");
+        assert_eq!(
+            (recipe.data.height, recipe.data.width),
+            (Some(32), Some(48))
+        );
+        let again = Recipe::parse("again", &recipe.to_toml()).expect("valid");
+        assert_eq!(recipe, again);
     }
 
     #[test]

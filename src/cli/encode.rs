@@ -1,11 +1,10 @@
 //! `diabolo encode`
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use diabolo::data::{Images, idx, npy};
+use diabolo::data::{Range, folder, npy};
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
@@ -15,14 +14,16 @@ use super::{DeviceOptions, Done, Failure, print};
 #[command(after_help = "Examples:
   diabolo encode runs/mnist-dense-0 --input t10k-images-idx3-ubyte.gz --out features.npy
   diabolo encode runs/mnist-dense-0 --input images.npy --out features.npy
+  diabolo encode runs/mnist-dense-0 --input photographs --out features.npy
 
-Images: IDX (plain or gzip), or .npy with the shape [n, values], [n, height, width] or
-[n, height, width, channels], either bytes or reals in [0, 1].")]
+Images: IDX (plain or gzip); .npy with the shape [n, values], [n, height, width] or
+[n, height, width, channels], either bytes or reals in [0, 1]; a PNG or JPEG file, or a folder of
+them (in order of their paths), which are converted and resized to what the model was trained on.")]
 pub struct Options {
     /// Folder of a finished run
     run: PathBuf,
-    /// Images, IDX or .npy
-    #[arg(long, value_name = "FILE")]
+    /// Images: IDX, .npy, PNG, JPEG, or a folder of PNG and JPEG files
+    #[arg(long, value_name = "PATH")]
     input: PathBuf,
     /// Features to write, [n, code] in f32
     #[arg(long, value_name = "FILE.npy")]
@@ -44,17 +45,7 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
         .into());
     }
     let (weights, recipe) = RunFolder::existing(&options.run).load_model()?;
-    let images = read(&options.input)?;
-    if images.shape() != weights.image && images.features() != weights.image.features() {
-        return Err(format!(
-            "{}: images of {} (height×width×channels), but the model of {} takes {}",
-            options.input.display(),
-            images.shape(),
-            options.run.display(),
-            weights.image
-        )
-        .into());
-    }
+    let (images, _) = folder::read_images(&options.input, Some(weights.image), Range::Clean)?;
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("encoding", images.count as u64);
@@ -67,17 +58,4 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
         out.display()
     ))?;
     Ok(Done::Fully)
-}
-
-/// Reads .npy by its magic bytes, else IDX.
-fn read(path: &Path) -> Result<Images, Failure> {
-    let mut start = [0; 6];
-    let is_npy = std::fs::File::open(path)
-        .and_then(|mut file| file.read_exact(&mut start))
-        .is_ok_and(|()| start == *b"\x93NUMPY");
-    Ok(if is_npy {
-        npy::read_images(path)?
-    } else {
-        idx::read_images(path)?
-    })
 }

@@ -1,5 +1,7 @@
 //! One file per subcommand.
 
+mod data;
+mod denoise;
 mod devices;
 mod encode;
 mod evaluate;
@@ -26,6 +28,7 @@ use diabolo::device::{Choice, Selected, select};
     after_help = "Examples:
   diabolo run mnist-dense                    train, evaluate and report, on the bundled MNIST
   diabolo run mnist-dense --seed 1 --json    another seed; the summary as JSON on standard output
+  diabolo data list                          what there is to learn from
   diabolo devices                            what there is to compute on
   diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
 
@@ -44,8 +47,12 @@ enum Command {
     Recipes(recipes::Options),
     /// List the CPU and every GPU adapter, and say which one `auto` takes
     Devices(devices::Options),
+    /// List, describe, fetch and draw data sets
+    Data(data::Options),
     /// Turn images into features with a trained model
     Encode(encode::Options),
+    /// Remove the noise of images with a trained model
+    Denoise(denoise::Options),
     /// Judge a trained model's features with few labels
     Evaluate(evaluate::Options),
 }
@@ -96,7 +103,9 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Recipes(options) => recipes::recipes(&options),
         Command::Devices(options) => devices::devices(&options),
+        Command::Data(options) => data::data(&options),
         Command::Encode(options) => encode::encode(&options),
+        Command::Denoise(options) => denoise::denoise(&options),
         Command::Evaluate(options) => evaluate::evaluate(&options),
     };
     match done {

@@ -7,10 +7,14 @@ use std::time::Instant;
 
 use clap::Args;
 
-use diabolo::data::{Dataset, npy};
+use diabolo::data::{Dataset, Images, catalogue, npy};
 use diabolo::device::Backend;
-use diabolo::evaluate::{Features, FewLabel, Row, Rows, few_label, normalise};
+use diabolo::evaluate::{
+    Denoising, Features, FewLabel, Row, Rows, denoising, few_label, normalise,
+};
+use diabolo::kernels::gather::Noise;
 use diabolo::kernels::random::Stream;
+use diabolo::kernels::warp::Warp;
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
 use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights, noise};
@@ -93,12 +97,8 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
         return Ok(Done::Interrupted);
     };
     let began_evaluating = Instant::now();
-    let mut inference = Inference::new(
-        &recipe,
-        &weights,
-        backend,
-        &[noise(&recipe, Stream::Evaluation)],
-    )?;
+    let noises = [vec![noise(&recipe, Stream::Evaluation)], levels(&recipe)].concat();
+    let mut inference = Inference::new(&recipe, &weights, backend, &noises)?;
     let [train, test] = encode(&mut inference, &data)?;
     for (features, path) in [
         (&train, folder.features("train")),
@@ -108,6 +108,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     }
     let pictures = folder.reconstructions();
     write_reconstructions(&pictures, &data.test, &data.test_labels, &mut inference)?;
+    let denoising = restore(&mut inference, &noises[1..], &data.test)?;
     drop(inference);
     let setting = few_label_setting(&recipe);
     let few_label = judge(&recipe, &setting, &data, backend, [train, test])?;
@@ -126,6 +127,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
             test: last.test_loss,
         },
         few_label,
+        denoising,
         seconds: Seconds {
             train: seconds_training,
             evaluate: began_evaluating.elapsed().as_secs_f64(),
@@ -137,7 +139,12 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     if options.json {
         print(summary.to_json())?;
     } else {
-        print(table::few_label(&summary.few_label))?;
+        if !summary.few_label.is_empty() {
+            print(table::few_label(&summary.few_label))?;
+        }
+        if !summary.denoising.is_empty() {
+            print(table::denoising(&summary.denoising))?;
+        }
         let (loss, seconds) = (summary.loss, summary.seconds);
         print(format!(
             "loss: training {:.5}, held-out {:.5}; trained in {:.1} s, evaluated in {:.1} s\n\
@@ -151,6 +158,36 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
         ))?;
     }
     Ok(Done::Fully)
+}
+
+/// Gaussian noise alone, at each level at which denoising is measured.
+fn levels(recipe: &Recipe) -> Vec<Noise> {
+    let levels = recipe.evaluate.noise_levels.iter();
+    let noise = levels.map(|&gaussian| Noise {
+        warp: Warp::default(),
+        gaussian,
+        masking: 0.0,
+        seed: recipe.train.seed,
+        stream: Stream::Evaluation,
+    });
+    noise.collect()
+}
+
+/// How well `levels`, which follow the recipe's own noise in `inference`, are removed.
+fn restore(
+    inference: &mut Inference,
+    levels: &[Noise],
+    images: &Images,
+) -> Result<Vec<Denoising>, Failure> {
+    const RESOLUTION: f64 = 1000.0;
+    let levels: Vec<(usize, f32)> = (1..)
+        .zip(levels.iter().map(|level| level.gaussian))
+        .collect();
+    let bar = bar("denoising", RESOLUTION as u64);
+    let progress = |done| bar.set_position((RESOLUTION * done) as u64);
+    let rows = denoising(inference, &levels, images, &progress)?;
+    bar.finish_and_clear();
+    Ok(rows)
 }
 
 /// One line on what a training step amounts to.
@@ -169,20 +206,16 @@ fn describe(trainer: &Trainer) -> String {
 
 /// The recipe's data set, cut to the size it asks for.
 pub fn load(recipe: &Recipe) -> Result<Dataset, Failure> {
-    let mut data = match recipe.data.name.as_str() {
-        "mnist" => diabolo::data::mnist::load()?,
-        other => {
-            let name = &recipe.name;
-            return Err(
-                format!("recipe `{name}`: `data.name = {other:?}`: expected \"mnist\"").into(),
-            );
-        }
-    };
-    let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
-    data.truncate(
-        limit(recipe.data.train_images),
-        limit(recipe.data.test_images),
-    );
+    let data = catalogue::load(&recipe.data, recipe.train.seed)?;
+    if !data.is_labelled() && !recipe.evaluate.labels.is_empty() {
+        let (name, labels) = (&recipe.name, &recipe.evaluate.labels);
+        return Err(format!(
+            "recipe {name}: `evaluate.labels = {labels:?}`: expected `[]`, because the data set \
+             {} has no labels to classify with",
+            data.name
+        )
+        .into());
+    }
     Ok(data)
 }
 

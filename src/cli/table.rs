@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use diabolo::evaluate::{K, Row};
+use diabolo::evaluate::{Denoising, K, Row};
 
 /// A rule above, below and under the header; nothing between the rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -57,6 +57,36 @@ pub fn few_label(rows: &[Row]) -> Table {
                 Some([low, high]) => format!("{:+.2} … {:+.2}", 100.0 * low, 100.0 * high),
                 None => "–".to_owned(),
             },
+        ]);
+    }
+    table
+}
+
+/// Quality of noisy and restored images, by level of noise.
+pub fn denoising(rows: &[Denoising]) -> Table {
+    let mut table = new([
+        "noise σ",
+        "PSNR noisy dB",
+        "restored dB",
+        "gain dB",
+        "SSIM noisy",
+        "restored",
+    ]);
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let similarity = |ssim: Option<f64>| match ssim {
+        Some(ssim) => format!("{ssim:.3}"),
+        None => "–".to_owned(),
+    };
+    for row in rows {
+        table.add_row([
+            row.sigma.to_string(),
+            format!("{:.2}", row.psnr_noisy),
+            format!("{:.2}", row.psnr_restored),
+            format!("{:+.2}", row.psnr_gain),
+            similarity(row.ssim_noisy),
+            similarity(row.ssim_restored),
         ]);
     }
     table

@@ -120,10 +120,10 @@ fn in_rounds(mut pools: Vec<Vec<u32>>, size: usize, stream: &mut Stream) -> Vec<
 ///
 /// This, and the two methods below, define every draw without any generator's default seeding or
 /// shuffle, which new versions of a library may change.
-struct Stream(ChaCha8Rng);
+pub(super) struct Stream(ChaCha8Rng);
 
 impl Stream {
-    fn new(seed: u64, draw: u64) -> Stream {
+    pub(super) fn new(seed: u64, draw: u64) -> Stream {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let mut generator = ChaCha8Rng::from_seed(key);
@@ -137,7 +137,7 @@ impl Stream {
     }
 
     /// Step `at` of a Fisher-Yates shuffle: brings a random one of `items[at..]` to `at`.
-    fn choose<T: Copy>(&mut self, items: &mut [T], at: usize) -> T {
+    pub(super) fn choose<T: Copy>(&mut self, items: &mut [T], at: usize) -> T {
         items.swap(at, at + self.below(items.len() - at));
         items[at]
     }

@@ -1,9 +1,11 @@
 //! What can be wrong with data, and what to do about it.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::Range;
 use crate::files::FileError;
 use crate::image::ImageShape;
 
@@ -134,7 +136,7 @@ pub enum DataError {
 
     /// A pixel is no fraction of full brightness.
     #[error(
-        "{origin} has {value} in row {row}, column {column} (from 0); expected pixels in [0, 1]; \
+        "{origin} has {value} in row {row}, column {column} (from 0); expected pixels in {range}; \
          divide pixels of 0..255 by 255, and rescale or clip any others"
     )]
     OutOfRange {
@@ -142,6 +144,7 @@ pub enum DataError {
         row: usize,
         column: usize,
         value: f32,
+        range: Range,
     },
 
     /// Bytes that can only be meant as 0 and 1 would be read as nearly black.
@@ -151,12 +154,11 @@ pub enum DataError {
     )]
     BinaryBytes { origin: String },
 
-    /// A matrix to be written is not of its stated shape.
-    #[error("cannot write {origin}: {rows} rows of {cols} do not make {found} values")]
-    MatrixShape {
+    /// An array to be written is not of its stated shape.
+    #[error("cannot write {origin}: {found} values do not make an array of shape {shape:?}")]
+    ArrayShape {
         origin: String,
-        rows: usize,
-        cols: usize,
+        shape: Vec<usize>,
         found: usize,
     },
 
@@ -229,4 +231,175 @@ pub enum DataError {
     /// Writing failed.
     #[error(transparent)]
     File(#[from] FileError),
+
+    /// A name that is not in the catalogue.
+    #[error("no data set is named {asked:?}: this program knows {known}")]
+    UnknownName { asked: String, known: String },
+
+    /// A value of a recipe's `[data]` that makes no sense.
+    #[error("`data.{key} = {value}`: expected {expected}")]
+    Setting {
+        key: &'static str,
+        value: String,
+        expected: String,
+    },
+
+    /// The files of a data set are nowhere.
+    #[error(
+        "{title} is not on this machine: looked in {}; {advice}",
+        quoted(looked)
+    )]
+    Absent {
+        title: String,
+        looked: Vec<PathBuf>,
+        advice: String,
+    },
+
+    /// A file is not the one that was published.
+    #[error(
+        "{origin} has the SHA-256 {found}, expected {expected}: it is damaged, or another file; \
+         fetch it again, or load files of your own with the data set \"npy\""
+    )]
+    Checksum {
+        origin: String,
+        found: String,
+        expected: String,
+    },
+
+    /// A CIFAR file that is no list of records.
+    #[error(
+        "{origin} is {found} bytes long, expected {expected} \
+         (a record is a label and 32 × 32 × 3 values); fetch it again"
+    )]
+    CifarLength {
+        origin: String,
+        found: u64,
+        expected: String,
+    },
+
+    /// Batches of CIFAR that are not there.
+    #[error(
+        "{origin} lacks {missing}: expected the six files of CIFAR-10's binary version, \
+         data_batch_1.bin to data_batch_5.bin and test_batch.bin; \
+         unpack cifar-10-binary.tar.gz, or give the archive itself"
+    )]
+    CifarMissing { origin: String, missing: String },
+
+    /// An archive that cannot be read, or should not be trusted.
+    #[error("{origin}: {problem}; fetch the archive again")]
+    Archive { origin: String, problem: String },
+
+    /// A picture that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Picture { path: PathBuf, problem: String },
+
+    /// A folder that holds no usable set of pictures.
+    #[error("{}: {problem}", path.display())]
+    Folder { path: PathBuf, problem: String },
+
+    /// Pictures of one data set that differ in size.
+    #[error(
+        "{} is {} × {} pixels (height × width) but {} is {} × {}; \
+         set `height` and `width` to bring every picture to one size",
+        first.display(), first_size[0], first_size[1],
+        other.display(), other_size[0], other_size[1]
+    )]
+    MixedSizes {
+        first: PathBuf,
+        first_size: [u32; 2],
+        other: PathBuf,
+        other_size: [u32; 2],
+    },
+
+    /// Images that do not fit what is to take them.
+    #[error(
+        "{origin}: images of {found} = {} values, expected {expected} = {} \
+         (height×width×channels); give images of that shape",
+        found.features(),
+        expected.features()
+    )]
+    UnexpectedShape {
+        origin: String,
+        found: ImageShape,
+        expected: ImageShape,
+    },
+
+    /// More pixels than memory.
+    #[error(
+        "{origin}: {count} images of {shape} (height×width×channels) do not fit in memory; \
+         set a smaller `height` and `width`, or `train_images` and `test_images`"
+    )]
+    Memory {
+        origin: String,
+        count: usize,
+        shape: ImageShape,
+    },
+
+    /// One image cannot be both trained and tested on.
+    #[error(
+        "{origin} holds {found} image(s), expected at least 2: one to train and one to test on; \
+         add images"
+    )]
+    TooFewToSplit { origin: String, found: usize },
+
+    /// A label of a `.npy` file is not the number of a class.
+    #[error(
+        "{origin}: label {value} at index {index} (from 0), expected a whole number from 0 to 255"
+    )]
+    LabelValue {
+        origin: String,
+        index: usize,
+        value: i128,
+    },
+
+    /// The array holds no labels.
+    #[error(
+        "{origin} holds elements of dtype {descr} and shape {shape:?}; expected labels: \
+         integers of shape [n]; save y.astype('u1').ravel() instead"
+    )]
+    NpyLabels {
+        origin: String,
+        descr: String,
+        shape: Vec<u64>,
+    },
+
+    /// The platform names no folder for caches.
+    #[error(
+        "no folder for data sets: the platform names none for this user; \
+         set the environment variable DIABOLO_DATA, or give --cache DIR"
+    )]
+    NoCache,
+
+    /// A download could not be stored.
+    #[error(
+        "cannot store {}: {step} failed: {source}; {needed} bytes are needed there; \
+         free space, or choose another folder with --cache DIR or DIABOLO_DATA",
+        path.display()
+    )]
+    Store {
+        path: PathBuf,
+        step: &'static str,
+        needed: u64,
+        source: io::Error,
+    },
+
+    /// Somebody else is at it.
+    #[error(
+        "{} is being written by another program; wait for it, or end it and try again",
+        path.display()
+    )]
+    Busy { path: PathBuf },
+
+    /// No mirror gave the file.
+    #[error("cannot fetch {name}: {failures}\ntry again later, or give a mirror with --mirror URL")]
+    Download { name: String, failures: String },
+}
+
+/// Paths in a row.
+fn quoted(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.join(", ")
 }

@@ -1,16 +1,27 @@
 //! Images and labels: reading, checking, and drawing small labelled sets from them.
 
+pub mod arrays;
+pub mod cache;
+pub mod catalogue;
+pub mod cifar;
 pub mod draws;
 mod error;
+pub mod fashion_mnist;
+pub mod fetch;
+pub mod folder;
 pub mod idx;
 pub mod mnist;
 pub mod npy;
 mod npy_header;
+pub mod picture;
+mod selection;
 mod source;
+mod split;
 
 pub use error::DataError;
 
 use std::borrow::Cow;
+use std::fmt::{self, Display};
 
 use crate::image::ImageShape;
 
@@ -30,6 +41,33 @@ pub struct Images {
     pub pixels: Pixels,
 }
 
+/// How far the pixels of an array may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Range {
+    /// From 0 to 1.
+    Clean,
+    /// As far beyond as noise on such pixels goes: from −16 to 16. Other scales are farther out.
+    Noisy,
+}
+
+impl Range {
+    fn contains(self, value: f32) -> bool {
+        match self {
+            Range::Clean => (0.0..=1.0).contains(&value),
+            Range::Noisy => (-16.0..=16.0).contains(&value),
+        }
+    }
+}
+
+impl Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Range::Clean => "[0, 1]",
+            Range::Noisy => "[0, 1], or little beyond for noise",
+        })
+    }
+}
+
 /// Pixel values, as compact as they came: bytes take a quarter of the memory of floats.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pixels {
@@ -43,6 +81,11 @@ pub enum Pixels {
 fn unit(byte: u8) -> f32 {
     // Dividing rounds correctly; multiplying by 1/255 would miss by a bit for some bytes.
     f32::from(byte) / 255.0
+}
+
+/// Hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Images {
@@ -89,6 +132,30 @@ impl Images {
         }
     }
 
+    /// Copies of these images, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If one of `order` is not below `count`.
+    pub fn pick(&self, order: &[usize]) -> Images {
+        fn gather<T: Copy>(values: &[T], features: usize, order: &[usize]) -> Vec<T> {
+            let mut picked = Vec::with_capacity(order.len() * features);
+            for &index in order {
+                picked.extend_from_slice(&values[index * features..][..features]);
+            }
+            picked
+        }
+        let features = self.features();
+        Images {
+            count: order.len(),
+            pixels: match &self.pixels {
+                Pixels::Bytes(bytes) => Pixels::Bytes(gather(bytes, features, order)),
+                Pixels::Real(reals) => Pixels::Real(gather(reals, features, order)),
+            },
+            ..*self
+        }
+    }
+
     /// Keeps the first `count` images, or all if there are fewer.
     pub fn truncate(&mut self, count: usize) {
         self.count = self.count.min(count);
@@ -109,24 +176,32 @@ impl Images {
     }
 }
 
-/// Labelled images to train on, and others to test on.
+/// Images to train on, and others to test on; labelled, or not.
+///
+/// Unlabelled data has no labels in either part and 0 classes. It trains an autoencoder like any
+/// other, but there is nothing to classify.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Name for reports.
     pub name: String,
     /// Training images.
     pub train: Images,
-    /// Class of each training image, below `classes`.
+    /// Class of each training image, below `classes`; empty if unlabelled.
     pub train_labels: Vec<u8>,
     /// Test images, of the same height, width and channels.
     pub test: Images,
-    /// Class of each test image, below `classes`.
+    /// Class of each test image, below `classes`; empty if unlabelled.
     pub test_labels: Vec<u8>,
-    /// Number of classes.
+    /// Number of classes; 0 if unlabelled.
     pub classes: usize,
 }
 
 impl Dataset {
+    /// Whether the images have classes.
+    pub fn is_labelled(&self) -> bool {
+        self.classes > 0
+    }
+
     /// Returns the data set if its parts belong together.
     ///
     /// # Errors
@@ -139,6 +214,10 @@ impl Dataset {
             let name = self.name;
             return Err(DataError::ShapeMismatch { name, train, test });
         }
+        let unlabelled = self.train_labels.is_empty() && self.test_labels.is_empty();
+        if unlabelled && !self.is_labelled() {
+            return Ok(self);
+        }
         for (part, images, labels) in [
             ("training", &self.train, &self.train_labels),
             ("test", &self.test, &self.test_labels),
@@ -148,9 +227,7 @@ impl Dataset {
         }
         Ok(self)
     }
-}
 
-impl Dataset {
     /// Keeps the first so many training and test images.
     pub fn truncate(&mut self, train: usize, test: usize) {
         self.train.truncate(train);
@@ -239,8 +316,49 @@ mod tests {
     }
 
     #[test]
+    fn picked_images_come_in_the_order_asked_for() {
+        let all = images(3, Pixels::Bytes((0..9).collect()));
+        let picked = all.pick(&[2, 0, 2]);
+        assert_eq!(picked.count, 3);
+        assert_eq!(
+            picked.pixels,
+            Pixels::Bytes(vec![6, 7, 8, 0, 1, 2, 6, 7, 8])
+        );
+    }
+
+    #[test]
     fn parts_that_belong_together_pass() {
         assert_eq!(dataset().checked().unwrap(), dataset());
+    }
+
+    #[test]
+    fn data_without_labels_and_classes_is_unlabelled_and_stays_so_when_cut() {
+        let mut data = dataset();
+        (data.train_labels, data.test_labels) = (vec![], vec![]);
+        data.classes = 0;
+        let mut data = data.checked().unwrap();
+        assert!(!data.is_labelled() && dataset().is_labelled());
+        data.truncate(1, 1);
+        assert_eq!((data.train.count, data.test.count), (1, 1));
+        assert!(data.checked().is_ok());
+    }
+
+    #[test]
+    fn half_labelled_data_is_an_error() {
+        let mut data = dataset();
+        data.train_labels = vec![];
+        let error = data.checked().unwrap_err().to_string();
+        assert!(
+            error.contains("training set: 2 images but 0 labels"),
+            "{error}"
+        );
+        let mut data = dataset();
+        (data.train_labels, data.test_labels) = (vec![], vec![]);
+        data.checked().unwrap_err();
+        let mut data = dataset();
+        data.classes = 0;
+        let error = data.checked().unwrap_err().to_string();
+        assert!(error.contains("below 0"), "{error}");
     }
 
     #[test]

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use super::npy_header::{self, Dtype, Header};
+use super::npy_header::{self, Dtype, Header, LabelHeader};
 use super::source::Source;
-use super::{DataError, Images, Pixels};
+use super::{DataError, Images, Pixels, Range};
 use crate::files::write_atomically;
 
 /// A row-major matrix of finite numbers.
@@ -31,10 +31,10 @@ pub struct Matrix {
 ///
 /// [`DataError`] if the file cannot be read; if it is not a `.npy` file of version 1 or 2; if its
 /// elements are not little-endian `f32`, `f64` or `u8` in C order; if its length does not match
-/// its shape; if an element is not finite, or outside `[0, 1]` (pixels that were never divided by
+/// its shape; if an element is not finite, or outside `range` (pixels that were never divided by
 /// 255); if bytes are only 0 and 1 (binary images saved as `u8` would turn nearly black).
-pub fn read_images(path: &Path) -> Result<Images, DataError> {
-    images(Source::open(path)?)
+pub fn read_images(path: &Path, range: Range) -> Result<Images, DataError> {
+    images(Source::open(path)?, range)
 }
 
 /// Reads images from the bytes of a file; `origin` names them in messages.
@@ -43,7 +43,25 @@ pub fn read_images(path: &Path) -> Result<Images, DataError> {
 ///
 /// As [`read_images`].
 pub fn images_from_bytes(origin: &str, bytes: &[u8]) -> Result<Images, DataError> {
-    images(Source::from_bytes(origin, bytes)?)
+    images(Source::from_bytes(origin, bytes)?, Range::Clean)
+}
+
+/// Reads an array of labels: integers of any size, of shape `[labels]` or `[labels, 1]`.
+///
+/// # Errors
+///
+/// [`DataError`] as [`read_images`], and if a label is not from 0 to 255.
+pub fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
+    labels(Source::open(path)?)
+}
+
+/// Reads labels from the bytes of a file; `origin` names them in messages.
+///
+/// # Errors
+///
+/// As [`read_labels`].
+pub fn labels_from_bytes(origin: &str, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
+    labels(Source::from_bytes(origin, bytes)?)
 }
 
 /// Reads an array of any finite values as a matrix, one row per entry of its first dimension.
@@ -70,7 +88,7 @@ pub fn matrix_from_bytes(origin: &str, bytes: &[u8]) -> Result<Matrix, DataError
 ///
 /// # Errors
 ///
-/// [`DataError::MatrixShape`] if `values` does not hold `rows * cols` values, and
+/// [`DataError::ArrayShape`] if `values` does not hold `rows * cols` values, and
 /// [`DataError::File`] if writing fails.
 pub fn write_matrix(
     path: &Path,
@@ -78,16 +96,25 @@ pub fn write_matrix(
     cols: usize,
     values: &[f32],
 ) -> Result<(), DataError> {
-    if rows.checked_mul(cols) != Some(values.len()) {
-        return Err(DataError::MatrixShape {
+    write_array(path, &[rows, cols], values)
+}
+
+/// Writes an array of little-endian `f32`, whole or not at all.
+///
+/// # Errors
+///
+/// As [`write_matrix`].
+pub fn write_array(path: &Path, shape: &[usize], values: &[f32]) -> Result<(), DataError> {
+    let count = shape.iter().try_fold(1, |a: usize, &b| a.checked_mul(b));
+    if count != Some(values.len()) {
+        return Err(DataError::ArrayShape {
             origin: path.display().to_string(),
-            rows,
-            cols,
+            shape: shape.to_vec(),
             found: values.len(),
         });
     }
     write_atomically(path, |writer| {
-        writer.write_all(&npy_header::for_matrix(rows, cols))?;
+        writer.write_all(&npy_header::for_array(shape))?;
         values
             .iter()
             .try_for_each(|value| writer.write_all(&value.to_le_bytes()))
@@ -102,7 +129,7 @@ struct Array {
     pixels: Pixels,
 }
 
-fn images(source: Source) -> Result<Images, DataError> {
+fn images(source: Source, range: Range) -> Result<Images, DataError> {
     let array = array(source)?;
     let [count, height, width, channels] = array.shape;
     let images = Images {
@@ -116,19 +143,49 @@ fn images(source: Source) -> Result<Images, DataError> {
         Pixels::Bytes(bytes) if bytes.iter().max() == Some(&1) => Err(DataError::BinaryBytes {
             origin: array.origin,
         }),
-        Pixels::Real(values) => match first_outside(values, images.features(), |value| {
-            (0.0..=1.0).contains(&value)
-        }) {
-            Some((row, column, value)) => Err(DataError::OutOfRange {
-                origin: array.origin,
-                row,
-                column,
-                value,
-            }),
-            None => Ok(images),
-        },
+        Pixels::Real(values) => {
+            match first_outside(values, images.features(), |value| range.contains(value)) {
+                Some((row, column, value)) => Err(DataError::OutOfRange {
+                    origin: array.origin,
+                    row,
+                    column,
+                    value,
+                    range,
+                }),
+                None => Ok(images),
+            }
+        }
         Pixels::Bytes(_) => Ok(images),
     }
+}
+
+fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
+    let LabelHeader {
+        count,
+        width,
+        signed,
+    } = LabelHeader::read(&mut source)?;
+    let origin = source.origin.clone();
+    let bytes = source.array(&[count], width)?;
+    let label = |(index, bytes): (usize, &[u8])| {
+        let fill = match signed && bytes.last().is_some_and(|&byte| byte >= 128) {
+            true => 255,
+            false => 0,
+        };
+        let mut wide = [fill; 16];
+        wide[..bytes.len()].copy_from_slice(bytes);
+        let value = i128::from_le_bytes(wide);
+        u8::try_from(value).map_err(|_| DataError::LabelValue {
+            origin: origin.clone(),
+            index,
+            value,
+        })
+    };
+    bytes
+        .chunks_exact(width as usize)
+        .enumerate()
+        .map(label)
+        .collect()
 }
 
 fn matrix(source: Source) -> Result<Matrix, DataError> {
@@ -197,6 +254,26 @@ fn first_outside(
 mod tests {
     use super::*;
 
+    #[test]
+    fn labels_of_any_integer_type_are_read_and_must_fit_a_byte() {
+        let dict =
+            |descr| format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+        let read =
+            |descr, elements: &[u8]| labels_from_bytes("here", &file(&dict(descr), elements));
+        assert_eq!(read("|u1", &[7, 255]).unwrap(), [7, 255]);
+        let wide = [7_i64, 255].map(i64::to_le_bytes).concat();
+        assert_eq!(read("<i8", &wide).unwrap(), [7, 255]);
+        for (value, text) in [(-1, "-1"), (256, "256")] {
+            let elements = [7_i32, value].map(i32::to_le_bytes).concat();
+            let error = read("<i4", &elements).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("label {text} at index 1")),
+                "{error}"
+            );
+        }
+        assert!(read("<i8", &wide[..9]).is_err());
+    }
+
     fn file(dict: &str, elements: &[u8]) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((dict.len() as u16).to_le_bytes());
@@ -239,7 +316,7 @@ mod tests {
         let path = folder.path().join("codes.npy");
         for (rows, cols) in [(2, 2), (usize::MAX, 2)] {
             let error = write_matrix(&path, rows, cols, &[0.0; 3]).unwrap_err();
-            assert!(matches!(error, DataError::MatrixShape { .. }), "{error}");
+            assert!(matches!(error, DataError::ArrayShape { .. }), "{error}");
         }
         assert!(!path.exists());
     }

@@ -36,9 +36,62 @@ pub(super) struct Header {
     pub(super) shape: Vec<u64>,
 }
 
+/// What the labels are, in C order.
+#[derive(Debug, PartialEq)]
+pub(super) struct LabelHeader {
+    pub(super) count: u64,
+    /// Bytes per label.
+    pub(super) width: u64,
+    pub(super) signed: bool,
+}
+
+impl LabelHeader {
+    /// Reads everything before the first label, an integer of any size.
+    pub(super) fn read(source: &mut Source) -> Result<LabelHeader, DataError> {
+        let fields = Fields::read(source)?;
+        let (width, signed) = match fields.descr.as_str() {
+            "|u1" | "<u1" => (1, false),
+            "|i1" | "<i1" => (1, true),
+            "<u2" => (2, false),
+            "<i2" => (2, true),
+            "<u4" => (4, false),
+            "<i4" => (4, true),
+            "<u8" => (8, false),
+            "<i8" => (8, true),
+            _ => (0, false),
+        };
+        match (fields.shape.as_slice(), width) {
+            (&[count] | &[count, 1], 1..) => Ok(LabelHeader {
+                count,
+                width,
+                signed,
+            }),
+            _ => Err(DataError::NpyLabels {
+                origin: source.origin.clone(),
+                descr: fields.descr,
+                shape: fields.shape,
+            }),
+        }
+    }
+}
+
 impl Header {
     /// Reads everything before the first element.
     pub(super) fn read(source: &mut Source) -> Result<Header, DataError> {
+        Fields::read(source)?.check(&source.origin)
+    }
+}
+
+/// The header's values as written.
+#[derive(Debug, PartialEq)]
+struct Fields {
+    descr: String,
+    fortran_order: bool,
+    shape: Vec<u64>,
+}
+
+impl Fields {
+    fn read(source: &mut Source) -> Result<Fields, DataError> {
         let malformed = |origin: &str, problem: String| DataError::NpyHeader {
             origin: origin.to_owned(),
             problem,
@@ -70,23 +123,12 @@ impl Header {
             return Err(malformed(&source.origin, problem));
         }
         // Field names may be in any encoding, but those of a plain array are ASCII.
-        let fields = str::from_utf8(&text)
+        str::from_utf8(&text)
             .map_err(|_| "its header is not text".to_owned())
             .and_then(Fields::parse)
-            .map_err(|problem| malformed(&source.origin, problem))?;
-        fields.check(&source.origin)
+            .map_err(|problem| malformed(&source.origin, problem))
     }
-}
 
-/// The header's values as written.
-#[derive(Debug, PartialEq)]
-struct Fields {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<u64>,
-}
-
-impl Fields {
     fn parse(text: &str) -> Result<Fields, String> {
         let (mut descr, mut fortran_order, mut shape) = (None, None, None);
         let mut cursor = Cursor(text);
@@ -251,9 +293,14 @@ impl<'a> Cursor<'a> {
 /// Everything before the first element of a `[rows, cols]` matrix of `f32`, version 1.0.
 ///
 /// Spaces pad it to a multiple of 64 bytes, so that the elements of a mapped file are aligned.
-pub(super) fn for_matrix(rows: usize, cols: usize) -> Vec<u8> {
+pub(super) fn for_array(shape: &[usize]) -> Vec<u8> {
     const BEFORE_TEXT: usize = 10;
-    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {cols}), }}");
+    let shape = shape
+        .iter()
+        .map(|dim| format!("{dim}, "))
+        .collect::<String>();
+    let shape = shape.trim_end();
+    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     let length = (BEFORE_TEXT + dict.len() + 1).next_multiple_of(64) - BEFORE_TEXT;
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((length as u16).to_le_bytes());
@@ -302,7 +349,7 @@ mod tests {
     #[test]
     fn a_written_header_is_padded_and_reads_back() {
         for (rows, cols) in [(1, 1), (60_000, 784), (usize::MAX, usize::MAX)] {
-            let bytes = for_matrix(rows, cols);
+            let bytes = for_array(&[rows, cols]);
             assert_eq!(bytes.len() % 64, 0);
             assert_eq!(bytes.last(), Some(&b'\n'));
             let header = read(&bytes).unwrap();
@@ -322,6 +369,26 @@ mod tests {
             assert!(text.contains(why), "{text}");
             assert!(text.contains(descr.trim_matches('\'')), "{text}");
             assert!(text.contains("astype"), "{text}");
+        }
+    }
+
+    #[test]
+    fn labels_are_integers_in_one_column() {
+        let read = |dict: &str| {
+            LabelHeader::read(&mut Source::from_bytes("here", &version_1(dict)).unwrap())
+        };
+        let dict = GOOD.replace("(2, 3)", "(7,)");
+        for (descr, width, signed) in [("|u1", 1, false), ("<i4", 4, true), ("<i8", 8, true)] {
+            let expected = LabelHeader {
+                count: 7,
+                width,
+                signed,
+            };
+            assert_eq!(read(&dict.replace("<f4", descr)).unwrap(), expected);
+        }
+        for dict in [&dict, GOOD, &GOOD.replace("<f4", "<i8")] {
+            let text = read(dict).unwrap_err().to_string();
+            assert!(text.contains("expected labels"), "{text}");
         }
     }
 

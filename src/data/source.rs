@@ -49,6 +49,11 @@ impl<'a> Source<'a> {
         Ok(source)
     }
 
+    /// All of it as a stream, for readers that have errors of their own.
+    pub(super) fn into_reader(self) -> Box<dyn Read + 'a> {
+        self.reader
+    }
+
     /// The next `limit` bytes, or as many as are left.
     ///
     /// Memory grows with the bytes that arrive, so a header that lies about `limit` costs nothing.

@@ -1,9 +1,11 @@
 //! What a run leaves behind: its folder, its summary, its pictures.
 
 mod folder;
+mod grid;
 mod reconstructions;
 mod summary;
 
 pub use folder::{FolderError, RunFolder, Start};
+pub use grid::{write_grid, write_image};
 pub use reconstructions::write_reconstructions;
 pub use summary::{LossPair, Seconds, Summary};

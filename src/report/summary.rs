@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::evaluate::Row;
+use crate::evaluate::{Denoising, Row};
 use crate::files::{FileError, write_atomically};
 
 /// The result of a run.
@@ -24,6 +24,8 @@ pub struct Summary {
     pub loss: LossPair,
     /// Accuracies.
     pub few_label: Vec<Row>,
+    /// How well Gaussian noise is removed from the test images, by level.
+    pub denoising: Vec<Denoising>,
     /// Of this invocation.
     pub seconds: Seconds,
     /// Over the model's tensors, see [`crate::train::Weights::sha256`].

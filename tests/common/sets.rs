@@ -1,0 +1,60 @@
+//! What the tests of data sets share.
+#![allow(dead_code)] // Each of them takes what it needs.
+
+use std::path::{Path, PathBuf};
+
+use diabolo::data::catalogue::{Selection, load};
+use diabolo::data::{DataError, Images, Pixels};
+use diabolo::image::ImageShape;
+use image::{Rgb, RgbImage};
+use tempfile::TempDir;
+
+pub fn temporary() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+pub fn select(name: &str, path: &Path) -> Selection {
+    Selection {
+        path: Some(path.to_owned()),
+        ..Selection::named(name)
+    }
+}
+
+/// The message of what must have failed. Data itself would fill the screen.
+pub fn message<T>(result: Result<T, DataError>) -> String {
+    let error = result.err().expect("must fail");
+    error.to_string()
+}
+
+pub fn failure(selection: &Selection) -> String {
+    message(load(selection, 0))
+}
+
+pub fn assert_has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{text:?} lacks {part:?}");
+    }
+}
+
+pub fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
+    ImageShape {
+        height,
+        width,
+        channels,
+    }
+}
+
+pub fn bytes(images: &Images) -> &[u8] {
+    match &images.pixels {
+        Pixels::Bytes(bytes) => bytes,
+        Pixels::Real(_) => panic!("expected bytes"),
+    }
+}
+
+/// A picture of one colour.
+pub fn save(path: PathBuf, height: u32, width: u32, rgb: [u8; 3]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    RgbImage::from_pixel(width, height, Rgb(rgb))
+        .save(path)
+        .unwrap();
+}
