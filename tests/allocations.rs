@@ -8,9 +8,10 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{digits, small};
+use common::{digits, small, small_conv};
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
+use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
 struct Counting;
@@ -42,9 +43,16 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_step_allocates_only_what_matrixmultiply_packs_into() {
-    let (recipe, data) = (small(), digits());
+    // One test for both: other tests would allocate meanwhile.
+    for recipe in [small(), small_conv()] {
+        count_allocations(&recipe);
+    }
+}
+
+fn count_allocations(recipe: &Recipe) {
+    let data = digits();
     let backend = Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"));
-    let mut trainer = Trainer::new(&recipe, &data.train, &data.test, &backend, None).expect("fits");
+    let mut trainer = Trainer::new(recipe, &data.train, &data.test, &backend, None).expect("fits");
     let train = trainer.program().train;
     let device = trainer.device();
     device.run(train, 2).expect("runs");
@@ -53,7 +61,8 @@ fn a_step_allocates_only_what_matrixmultiply_packs_into() {
     device.run(train, 5).expect("runs");
     let [other_after, packing_after] = count();
     println!(
-        "5 steps: {} of our own, {} by matrixmultiply",
+        "{}, 5 steps: {} of our own, {} by matrixmultiply",
+        recipe.name,
         other_after - other,
         packing_after - packing
     );

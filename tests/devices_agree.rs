@@ -4,12 +4,14 @@
 mod adapter;
 mod common;
 
+use std::sync::Arc;
+
 use adapter::gpu;
-use common::{digits, small};
+use common::{digits, small, small_conv};
 use diabolo::data::Dataset;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
-use diabolo::device::gpu::GpuOptions;
+use diabolo::device::gpu::{GpuContext, GpuOptions};
 use diabolo::evaluate::{FewLabel, few_label};
 use diabolo::recipe::{LossName, Recipe};
 use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
@@ -48,17 +50,20 @@ fn images_of(recipe: &Recipe) -> Dataset {
 }
 
 #[test]
-fn the_losses_of_the_main_job_agree_to_1e_4_over_twenty_steps() {
+fn losses_agree_to_1e_4_over_twenty_steps() {
     let Some(context) = gpu(GpuOptions::default()) else {
         return;
     };
-    let recipe = Recipe::load("mnist-dense").expect("built in");
-    let data = images_of(&recipe);
-    let on_cpu = twenty_losses(&recipe, &data, &cpu());
-    let on_gpu = twenty_losses(&recipe, &data, &Backend::Gpu(context));
-    let worst = worst_difference(&on_cpu, &on_gpu);
-    println!("mnist-dense, 20 steps: cpu against gpu {worst:.1e}");
-    assert!(worst <= 1e-4, "{on_cpu:?} {on_gpu:?}");
+    let gpu = Backend::Gpu(context);
+    for name in ["mnist-dense", "mnist-conv"] {
+        let recipe = Recipe::load(name).expect("built in");
+        let data = images_of(&recipe);
+        let on_cpu = twenty_losses(&recipe, &data, &cpu());
+        let on_gpu = twenty_losses(&recipe, &data, &gpu);
+        let worst = worst_difference(&on_cpu, &on_gpu);
+        println!("{name}, 20 steps: cpu against gpu {worst:.1e}");
+        assert!(worst <= 1e-4, "{on_cpu:?} {on_gpu:?}");
+    }
 }
 
 /// At a constant rate from the first step on, Adam multiplies rounding errors by some 1.5 a step:
@@ -97,24 +102,31 @@ fn the_gpu_gives_the_same_bits_twice_and_after_a_resume() {
         return;
     };
     let gpu = Backend::Gpu(context);
-    let (recipe, data) = (small(), digits());
+    for recipe in [small(), small_conv()] {
+        same_bits_twice_and_resumed(&recipe, &gpu);
+    }
+}
+
+fn same_bits_twice_and_resumed(recipe: &Recipe, gpu: &Backend) {
+    let data = digits();
+    let trainer = |from| trainer(recipe, &data, gpu, from);
     let digest = |trainer: &mut Trainer| trainer.weights().expect("readable").sha256();
     let whole = || {
-        let mut trainer = trainer(&recipe, &data, &gpu, None);
+        let mut trainer = trainer(None);
         trainer.run_steps(9).expect("runs");
         digest(&mut trainer)
     };
     let expected = whole();
     assert_eq!(whole(), expected);
 
-    let mut first = trainer(&recipe, &data, &gpu, None);
+    let mut first = trainer(None);
     first.run_steps(4).expect("runs");
     let losses = first.losses().expect("readable");
     let parameters = first.program().parameters.clone();
     let progress = first.progress();
     let image = data.train.shape();
     let checkpoint = Checkpoint::read(&parameters, image, first.device(), progress, losses);
-    let mut second = trainer(&recipe, &data, &gpu, Some(checkpoint.expect("readable")));
+    let mut second = trainer(Some(checkpoint.expect("readable")));
     assert_eq!(
         second.progress(),
         Progress {
@@ -135,18 +147,20 @@ fn checked_and_unchecked_shaders_train_to_the_same_bits() {
     let Some(checked) = gpu(GpuOptions { checked: true }) else {
         return;
     };
-    let (mut recipe, data) = (small(), digits());
-    // Ragged everywhere: 33 rows, 37 and 5 columns.
-    recipe.train.batch = 33;
-    recipe.model.hidden = vec![37];
-    recipe.model.code = 5;
-    let digest = |context| {
-        let mut trainer = trainer(&recipe, &data, &Backend::Gpu(context), None);
-        trainer.run_steps(5).expect("runs");
-        let held_out = trainer.held_out_loss().expect("runs");
-        (trainer.weights().expect("readable").sha256(), held_out)
-    };
-    assert_eq!(digest(unchecked), digest(checked));
+    let data = digits();
+    for mut recipe in [small(), small_conv()] {
+        // Ragged everywhere: 33 rows, 37 and 5 columns.
+        recipe.train.batch = 33;
+        recipe.model.hidden = vec![37];
+        recipe.model.code = 5;
+        let digest = |context: &Arc<GpuContext>| {
+            let mut trainer = trainer(&recipe, &data, &Backend::Gpu(context.clone()), None);
+            trainer.run_steps(5).expect("runs");
+            let held_out = trainer.held_out_loss().expect("runs");
+            (trainer.weights().expect("readable").sha256(), held_out)
+        };
+        assert_eq!(digest(&unchecked), digest(&checked));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{digits, small};
+use common::{digits, small, small_conv};
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::recipe::Recipe;
@@ -54,25 +54,24 @@ fn losses(metrics: &[EpochRecord]) -> Vec<[f64; 2]> {
 
 #[test]
 fn training_lowers_both_losses() {
-    let (_, metrics) = whole(&small(), 0);
-    assert_eq!(metrics.len(), 3);
-    assert!(
-        metrics[2].train_loss < 0.8 * metrics[0].train_loss,
-        "{metrics:?}"
-    );
-    assert!(
-        metrics[2].test_loss < 0.8 * metrics[0].test_loss,
-        "{metrics:?}"
-    );
+    for recipe in [small(), small_conv()] {
+        let (_, metrics) = whole(&recipe, 0);
+        assert_eq!(metrics.len(), 3);
+        let lower = |loss: fn(&EpochRecord) -> f64| loss(&metrics[2]) < 0.8 * loss(&metrics[0]);
+        assert!(lower(|record| record.train_loss), "{metrics:?}");
+        assert!(lower(|record| record.test_loss), "{metrics:?}");
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
-    let (weights, metrics) = whole(&small(), 1);
-    for threads in [1, 2, 3, 5] {
-        let (again, metrics_again) = whole(&small(), threads);
-        assert_eq!(weights.sha256(), again.sha256(), "{threads} threads");
-        assert_eq!(losses(&metrics), losses(&metrics_again));
+    for recipe in [small(), small_conv()] {
+        let (weights, metrics) = whole(&recipe, 1);
+        for threads in [1, 2, 3, 5] {
+            let (again, metrics_again) = whole(&recipe, threads);
+            assert_eq!(weights.sha256(), again.sha256(), "{threads} threads");
+            assert_eq!(losses(&metrics), losses(&metrics_again));
+        }
     }
 }
 
@@ -124,7 +123,12 @@ fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
 
 #[test]
 fn a_run_resumed_in_the_middle_of_an_epoch_gives_the_same_bits() {
-    let recipe = small();
+    for recipe in [small(), small_conv()] {
+        resume_in_the_middle(recipe);
+    }
+}
+
+fn resume_in_the_middle(recipe: Recipe) {
     let (weights, metrics) = whole(&recipe, 0);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut first = trainer(&recipe, 0, None);

@@ -1,4 +1,4 @@
-//! What several test files need: a small recipe, a few digits.
+//! What several test files need: two small recipes, a few digits.
 
 use diabolo::data::{Dataset, mnist};
 use diabolo::recipe::Recipe;
@@ -8,7 +8,13 @@ pub fn small() -> Recipe {
     Recipe::parse("small.toml", include_str!("small.toml")).expect("valid")
 }
 
-/// The digits it asks for.
+/// A convolutional model as small.
+#[allow(dead_code)] // Not every test file trains both.
+pub fn small_conv() -> Recipe {
+    Recipe::parse("small-conv.toml", include_str!("small-conv.toml")).expect("valid")
+}
+
+/// The digits they ask for.
 pub fn digits() -> Dataset {
     let mut data = mnist::load().expect("bundled");
     data.truncate(600, 130);
