@@ -22,6 +22,13 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("mnist-dense", include_str!("../recipes/mnist-dense.toml")),
     ("mnist-conv", include_str!("../recipes/mnist-conv.toml")),
     (
+        "fashion-dense",
+        include_str!("../recipes/fashion-dense.toml"),
+    ),
+    ("fashion-conv", include_str!("../recipes/fashion-conv.toml")),
+    ("cifar10-conv", include_str!("../recipes/cifar10-conv.toml")),
+    ("images-conv", include_str!("../recipes/images-conv.toml")),
+    (
         "reference-conv",
         include_str!("../recipes/reference-conv.toml"),
     ),

@@ -28,6 +28,7 @@ use super::{DeviceOptions, Done, Failure, print, table};
   diabolo run mnist-dense --resume           go on after an interrupt or a crash, to the same bits
   diabolo run my-recipe.toml --out runs/try --device gpu
   diabolo run mnist-dense --epochs 2 --json > summary.json
+  diabolo run images-conv --data photographs   a folder of your own pictures
 
 The run folder holds recipe.toml, metrics.jsonl, checkpoint.safetensors, model.safetensors,
 features/{train,test}.npy, reconstructions.png and summary.json.")]
@@ -43,6 +44,9 @@ pub struct Options {
     /// Replace the run that the folder holds
     #[arg(long)]
     force: bool,
+    /// Instead of the recipe's `data.path`: a folder, an archive or a file, as its data set has it
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
     /// Instead of the recipe's seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -61,7 +65,8 @@ impl Options {
         let mut recipe = Recipe::load(&self.recipe)?;
         recipe.train.seed = self.seed.unwrap_or(recipe.train.seed);
         recipe.train.epochs = self.epochs.unwrap_or(recipe.train.epochs);
-        recipe.check("with --seed and --epochs")?;
+        recipe.data.path = self.data.clone().or(recipe.data.path);
+        recipe.check("with --data, --seed and --epochs")?;
         Ok(recipe)
     }
 }
