@@ -29,6 +29,7 @@ pub mod gemm;
 pub mod loss;
 pub mod nearest;
 mod parallel;
+mod patches;
 pub mod pool;
 pub mod random;
 pub mod upsample;
