@@ -14,10 +14,12 @@
 //! 3. A [`plan`] is plain data: named buffers, and routines, each an ordered list of kernel launches.
 //!    Memory is planned by lifetimes, costs are known from the shapes.
 //! 4. [`kernels`] has a room per kernel family: equation, shapes, cost, CPU code for `f32` and
-//!    `f64`, GPU geometry. The WGSL stands in `shaders/` under the kernel's name.
+//!    `f64`, GPU geometry. The WGSL stands in `shaders/` under the kernel's name. Dense layers,
+//!    convolution and transposed convolution, batch norm, pooling, activations, losses, Adam, k-NN.
 //! 5. A [`device`] executes plans: the CPU on all its cores, or a GPU.
-//! 6. [`train`] runs epochs, keeps checkpoints and finds out what went wrong; [`evaluate`] compares
-//!    k-NN on pixels and on features from few labels; [`report`] writes what a run leaves behind.
+//! 6. [`data`] finds, fetches and reads images; [`train`] runs epochs, keeps checkpoints and finds
+//!    out what went wrong; [`evaluate`] compares k-NN on pixels and on features from few labels, and
+//!    measures how well noise is removed; [`report`] writes what a run leaves behind.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:

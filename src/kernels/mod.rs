@@ -4,11 +4,15 @@
 //! operand, what forward saves for backward, FLOPs, the CPU code (generic over `f32` and `f64`)
 //! and the GPU's dispatch geometry. Its WGSL stands in `shaders/` under the same name.
 //!
+//! Every activation is a matrix `[rows, channels]`, channels last: rows are samples for dense layers,
+//! and samples × positions for images.
+//!
 //! # Adding a kernel
 //! 1. In its room, a plain struct of views and dimensions that implements [`Kernel`]:
 //!    `operands` in binding order, `flops`, `cpu`, `gpu`.
 //! 2. Its shader `shaders/<name>.wgsl`: binding 0 is the uniform `dims` (the words of
-//!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands.
+//!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands. What other shaders need too
+//!    stands in `shaders/shared/`; `shader!` puts the files of one kernel together.
 //! 3. One line in the list at the end of this file.
 //!
 //! Tests then find it by that list: naga validates its shader, and `tests/` compares CPU with GPU.
