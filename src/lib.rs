@@ -61,6 +61,7 @@ pub mod files;
 pub mod image;
 pub mod kernels;
 pub mod layers;
+pub mod machine;
 pub mod models;
 pub mod plan;
 pub mod recipe;

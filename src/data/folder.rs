@@ -8,7 +8,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::catalogue::{Colour, Selection};
 use super::{DataError, Dataset, Images, Pixels, Range, arrays, picture, split};
 use crate::image::ImageShape;
-use crate::train::memory_limit;
+use crate::machine::memory_limit;
 
 /// Most classes: a label is a byte.
 const MAX_CLASSES: usize = 256;

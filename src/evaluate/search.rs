@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::gemm::Gemm;
 use crate::kernels::nearest::{Distances, K, NONE, Nearest, RowNorms};
+use crate::machine::memory_limit;
 use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
-use crate::train::{TrainError, memory_limit};
+use crate::train::TrainError;
 
 use super::Rows;
 

@@ -7,6 +7,7 @@ use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::image::ImageShape;
 use crate::kernels::gather::{Gather, Noise};
 use crate::layers::Mode;
+use crate::machine::memory_limit;
 use crate::models::Autoencoder;
 use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::recipe::Recipe;
@@ -87,7 +88,7 @@ impl Inference {
         });
         let corrupt = corrupt.collect();
 
-        let plan = Arc::new(plan.finish(super::memory_limit())?);
+        let plan = Arc::new(plan.finish(memory_limit())?);
         let mut device = backend.load(plan)?;
         weights.write(&model.parameters, device.as_mut())?;
         let identity: Vec<u32> = (0..block as u32).collect();

@@ -11,13 +11,11 @@ use rand_chacha::ChaCha8Rng;
 use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::adam::Hyperparameters;
+use crate::machine::memory_limit;
 use crate::plan::Element;
 use crate::recipe::Recipe;
 
-use super::{
-    Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights,
-    memory_limit,
-};
+use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
 
 /// Steps given to the device at a time: between them the loop listens for an interrupt.
 const STEPS_AT_A_TIME: usize = 16;
