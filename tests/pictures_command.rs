@@ -202,8 +202,17 @@ fn what_cannot_be_denoised_is_refused_and_nothing_is_written() {
     array("bytes.npy", 200.0);
     array("nan.npy", f32::NAN);
     npy::write_array(&path.join("wide.npy"), &[1, 2, 3, 3], &[0.5; 18]).expect("written");
+    let (red, blue) = (
+        path.join("pictures/red/0.png"),
+        path.join("pictures/red/0.jpg"),
+    );
+    image::open(red)
+        .expect("a picture")
+        .save(blue)
+        .expect("saved");
     for (input, out, parts) in [
-        ("bytes.npy", "out.npy", &["200", "divide"][..]),
+        ("pictures", "out", &["0.jpg", "0.png", "rename one"][..]),
+        ("bytes.npy", "out.npy", &["200", "divide"]),
         ("nan.npy", "out.npy", &["NaN"]),
         ("wide.npy", "out.npy", &["2×3×3", "12×16×3"]),
         ("absent.png", "out.png", &["absent.png"]),
@@ -213,6 +222,8 @@ fn what_cannot_be_denoised_is_refused_and_nothing_is_written() {
     ] {
         let arguments = ["denoise", "run", "--input", input, "--out", out];
         fail(path, &arguments, parts);
-        assert!(!path.join("out.npy").exists() && !path.join("out.png").exists());
+        for name in ["out", "out.npy", "out.png"] {
+            assert!(!path.join(name).exists(), "{name}");
+        }
     }
 }

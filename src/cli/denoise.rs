@@ -1,6 +1,7 @@
 //! `diabolo denoise`
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -68,6 +69,11 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
         return Err(format!("{} {there}", out.display()).into());
     }
 
+    let targets: Vec<PathBuf> = match output {
+        Output::Folder => targets(input, &files, out)?,
+        _ => vec![],
+    };
+
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("denoising", images.count as u64);
@@ -82,14 +88,12 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
             npy::write_array(out, &dims, &restored)?;
         }
         Output::Folder => {
-            for (file, image) in files.iter().zip(restored.chunks_exact(shape.features())) {
-                let below = file.strip_prefix(input).unwrap_or(file);
-                let target = out.join(below).with_extension("png");
+            for (target, image) in targets.iter().zip(restored.chunks_exact(shape.features())) {
                 if let Some(parent) = target.parent() {
                     std::fs::create_dir_all(parent)
                         .map_err(|error| format!("cannot make {}: {error}", parent.display()))?;
                 }
-                write_image(&target, image, shape)?;
+                write_image(target, image, shape)?;
             }
         }
     }
@@ -99,4 +103,24 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
         out.display()
     ))?;
     Ok(Done::Fully)
+}
+
+/// Where each picture of a folder goes: the same name in another folder, as PNG.
+fn targets(input: &Path, files: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut from = HashMap::new();
+    let target = |file: &PathBuf| {
+        let below = file.strip_prefix(input).unwrap_or(file);
+        let target = out.join(below).with_extension("png");
+        match from.insert(target.clone(), file.clone()) {
+            None => Ok(target),
+            Some(other) => Err(format!(
+                "{} and {} would both become {}: rename one of them",
+                other.display(),
+                file.display(),
+                target.display()
+            )),
+        }
+    };
+    let targets: Result<_, _> = files.iter().map(target).collect();
+    Ok(targets?)
 }
