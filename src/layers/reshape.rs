@@ -1,6 +1,7 @@
 //! Reshaping: the same numbers in other rows, at no cost.
 
 use super::{Layer, Mode, Saved};
+use crate::image::ImageShape;
 use crate::plan::{Matrix, PlanBuilder};
 
 /// The same elements in rows of another width. Channels last, an image is a run of its pixels, so
@@ -16,6 +17,24 @@ pub struct Reshape {
     pub name: String,
     /// Columns of the output.
     pub cols: usize,
+}
+
+impl Reshape {
+    /// Every image into one row.
+    pub fn flatten(name: impl Into<String>, image: ImageShape) -> Self {
+        Reshape {
+            name: name.into(),
+            cols: image.features(),
+        }
+    }
+
+    /// Every pixel into a row of its own.
+    pub fn unflatten(name: impl Into<String>, image: ImageShape) -> Self {
+        Reshape {
+            name: name.into(),
+            cols: image.channels,
+        }
+    }
 }
 
 impl Layer for Reshape {

@@ -201,15 +201,12 @@ impl Autoencoder {
         };
 
         let mut encoder = Builder::new("encoder", plan, &mut parameters);
-        if images.is_some() {
-            encoder.reshape(shape.image.channels);
-        }
-        for stage in &stages {
-            encoder.convolve(stage, f);
-        }
-        if images.is_some() {
-            encoder.reshape(flat.count());
-            encoder.modules += 1;
+        if let Some(maps) = images {
+            encoder.unflatten(shape.image, false);
+            for stage in &stages {
+                encoder.convolve(stage, f);
+            }
+            encoder.flatten(maps, true);
         }
         let mut columns = flat;
         for &width in &shape.hidden {
@@ -233,13 +230,12 @@ impl Autoencoder {
             None => decoder.last_dense([width.into(), flat], output),
             Some(maps) => {
                 decoder.dense([width.into(), flat], f);
-                decoder.reshape(maps.channels);
-                decoder.modules += 1;
+                decoder.unflatten(maps, true);
                 for (index, stage) in stages.iter().enumerate().rev() {
                     let after = if index == 0 { Last(output) } else { Norm(f) };
                     decoder.convolve_back(stage, after);
                 }
-                decoder.reshape(shape.image.features());
+                decoder.flatten(shape.image, false);
             }
         }
         let decoder = decoder.stack;
@@ -312,11 +308,23 @@ impl<'a> Builder<'a> {
         format!("{}.{}", self.prefix, self.modules - 1)
     }
 
-    /// The same numbers in rows of `cols`. No module: PyTorch has none around the first and last
-    /// layers, whose images it takes as they are.
-    fn reshape(&mut self, cols: usize) {
-        let name = format!("{}.reshape", self.prefix);
-        self.push(Reshape { name, cols });
+    /// Images from one row each to a row per pixel; no module where PyTorch has images already.
+    fn unflatten(&mut self, image: ImageShape, is_module: bool) {
+        let name = self.reshape_name(is_module);
+        self.push(Reshape::unflatten(name, image));
+    }
+
+    /// Images from a row per pixel to one row each; no module where PyTorch leaves images.
+    fn flatten(&mut self, image: ImageShape, is_module: bool) {
+        let name = self.reshape_name(is_module);
+        self.push(Reshape::flatten(name, image));
+    }
+
+    fn reshape_name(&mut self, is_module: bool) -> String {
+        match is_module {
+            true => self.name(),
+            false => format!("{}.reshape", self.prefix),
+        }
     }
 
     /// Batch norm and activation.
