@@ -2,9 +2,10 @@
 
 /// Bytes that a plan or a data set may take: this machine's memory, or what its container allows.
 pub fn memory_limit() -> u64 {
-    let Ok(mut system) = sysinfo::System::new() else {
-        return u64::MAX; // an unknown platform: the allocator will have the last word
-    };
+    if !sysinfo::IS_SUPPORTED_SYSTEM {
+        return u64::MAX; // the allocator will have the last word
+    }
+    let mut system = sysinfo::System::new();
     system.refresh_memory();
     let total = system.total_memory();
     match system.cgroup_limits() {

@@ -130,6 +130,11 @@ fn pooling_forward_and_backward() {
             y: test.output("y", small * c).matrix(small, c),
             argmax: test.index("argmax", vec![0; small * c]),
         };
+        if index % 2 == 0 {
+            // Many equal maxima: the first tap wins on every device.
+            let levels = (0..large * c).map(|i| (i * 7919 % 5 / 2) as f32);
+            test.reals.push((pool.x.view, levels.collect()));
+        }
         // A maximum is one of its numbers, to the bit.
         test.finish(pool).compare(&adapter, |_, _, _| 0.0);
 

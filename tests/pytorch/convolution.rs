@@ -7,7 +7,7 @@ use diabolo::device::Device;
 use diabolo::kernels::upsample::Enlargement;
 use diabolo::kernels::{Activation, Window};
 use diabolo::layers::{
-    AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d, Mode, Parameters, Upsample2d,
+    AvgPool2d, Conv2d, ConvTranspose2d, Layer, MaxPool2d, Mode, Parameters, Upsample2d,
 };
 use diabolo::plan::{Element, PlanBuilder, View};
 
@@ -18,9 +18,21 @@ fn formula(count: usize, salt: usize) -> Vec<f64> {
     (0..count).map(value).collect()
 }
 
-/// A layer forward and backward on `[rows, cols]`, with every gradient. Returns the worst error of
-/// f64.
+/// A layer forward and backward on `[rows, cols]` values of the formula, with every gradient. Returns
+/// the worst error of f64.
 fn check(reference: &Reference, prefix: &str, [rows, cols]: [usize; 2], make: &Make) -> f64 {
+    let x = formula(rows * cols, 1);
+    check_on(reference, prefix, [rows, cols], &x, make)
+}
+
+/// [`check`] on other values.
+fn check_on(
+    reference: &Reference,
+    prefix: &str,
+    [rows, cols]: [usize; 2],
+    values: &[f64],
+    make: &Make,
+) -> f64 {
     let mut plan = PlanBuilder::new();
     let mut parameters = Parameters::new(&mut plan);
     let layer = make(&mut plan, &mut parameters);
@@ -40,7 +52,7 @@ fn check(reference: &Reference, prefix: &str, [rows, cols]: [usize; 2], make: &M
     on_every_device(
         plan.finish(u64::MAX).expect("fits"),
         |name, device, [tolerance, _]| {
-            write(device, x.view, &formula(x.view.len, 1));
+            write(device, x.view, values);
             write(device, dy, &formula(dy.len, 4));
             for (tensor, salt) in parameters.tensors.iter().zip([2, 3]) {
                 let values = tensor.layout.from_stored(&formula(tensor.value.len, salt));
@@ -175,6 +187,27 @@ fn pooling() {
         );
     }
     assert!(checked >= 20, "{checked} poolings");
+}
+
+#[test]
+fn of_equal_maxima_the_first_wins() {
+    let reference = Reference::open("convolution.safetensors");
+    let window = Window {
+        size: [7, 6],
+        kernel: [3; 2],
+        stride: [2; 2],
+        padding: [1; 2],
+        dilation: [1; 2],
+    };
+    let x: Vec<f64> = formula(2 * 7 * 6 * 3, 1)
+        .into_iter()
+        .map(f64::round_ties_even)
+        .collect();
+    let pool = |_: &mut PlanBuilder, _: &mut Parameters| -> Box<dyn Layer> {
+        let name = "pool".to_owned();
+        Box::new(MaxPool2d { name, window })
+    };
+    check_on(&reference, "max_pool2d.ties", [2 * 7 * 6, 3], &x, &pool);
 }
 
 #[test]

@@ -215,6 +215,10 @@ while len(geometries) < 64:
         pool = dict(kernel_size=kernel, stride=stride, padding=padding)
         gradients(f"max_pool2d.{index}", lambda x: F.max_pool2d(x, **pool), x)
         gradients(f"avg_pool2d.{index}", lambda x: F.avg_pool2d(x, **pool), x)
+# Equal maxima: the first tap wins.
+ties = torch.round(formula([2, 7, 6, 3], 1))
+gradients("max_pool2d.ties", lambda x: F.max_pool2d(x, 3, 2, 1), ties)
+
 out["geometries"] = torch.tensor(geometries, dtype=torch.float64)
 
 for index, (size, factor) in enumerate([([3, 5], [2, 2]), ([4, 1], [1, 3])]):
