@@ -11,7 +11,7 @@ use diabolo::data::fetch::{self, Event, Patience, Wanted};
 use diabolo::data::{Dataset, cache};
 use diabolo::report::write_grid;
 
-use super::{Done, Failure, print, table};
+use super::{Done, Failure, print, refuse_to_replace, table};
 
 /// Rows of a picture of images without classes.
 const ROWS: usize = 10;
@@ -313,10 +313,7 @@ fn report(bar: &ProgressBar, event: Event) {
 
 fn show(options: &ShowOptions) -> Result<(), Failure> {
     let out = &options.out;
-    if out.exists() && !options.force {
-        let out = out.display();
-        return Err(format!("{out} is there already: choose another name, or --force").into());
-    }
+    refuse_to_replace(out, options.force)?;
     let entry = catalogue::entry(&options.name)?;
     let selection = Selection {
         name: options.name.clone(),

@@ -9,7 +9,7 @@ use diabolo::data::{Range, folder, npy, picture};
 use diabolo::report::{RunFolder, write_image};
 use diabolo::train::Inference;
 
-use super::{DeviceOptions, Done, Failure, print};
+use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -64,11 +64,7 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
         )
         .into());
     }
-    if out.exists() && !options.force {
-        let there = "is there already: choose another name, or --force";
-        return Err(format!("{} {there}", out.display()).into());
-    }
-
+    refuse_to_replace(out, options.force)?;
     let targets: Vec<PathBuf> = match output {
         Output::Folder => targets(input, &files, out)?,
         _ => vec![],

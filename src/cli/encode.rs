@@ -8,7 +8,7 @@ use diabolo::data::{Range, folder, npy};
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
-use super::{DeviceOptions, Done, Failure, print};
+use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -37,13 +37,7 @@ pub struct Options {
 
 pub fn encode(options: &Options) -> Result<Done, Failure> {
     let out = &options.out;
-    if out.exists() && !options.force {
-        return Err(format!(
-            "{} is there already: choose another name, or --force",
-            out.display()
-        )
-        .into());
-    }
+    refuse_to_replace(out, options.force)?;
     let (weights, recipe) = RunFolder::existing(&options.run).load_model()?;
     let (images, _) = folder::read_images(&options.input, Some(weights.image), Range::Clean)?;
     let selected = options.device.open()?;

@@ -13,6 +13,7 @@ mod table;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +80,15 @@ impl DeviceOptions {
 
 /// Any error; its message is whole on its own.
 type Failure = Box<dyn Error>;
+
+/// Errors if there is something at `path` already, unless it is to be replaced.
+fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Failure> {
+    if path.exists() && !force {
+        let path = path.display();
+        return Err(format!("{path} is there already: choose another name, or --force").into());
+    }
+    Ok(())
+}
 
 /// Writes a line to standard output. A reader that has gone away (`diabolo recipes | head -1`) wants
 /// no more, which is no error.

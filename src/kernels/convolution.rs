@@ -36,7 +36,7 @@
 
 use rayon::prelude::*;
 
-use super::gemm::epilogue;
+use super::gemm::epilogue_rows;
 use super::parallel;
 use super::patches::{gather_patches, scatter_patches};
 use super::window::Window;
@@ -47,6 +47,8 @@ use crate::scalar::Scalar;
 
 /// Reals in a tile of patches: 256 KiB of f32, half of a common second-level cache.
 const TILE: usize = 1 << 16;
+/// Rows of a tile, at least: fewer would leave the product's registers idle.
+const LEAST_ROWS: usize = 32;
 /// Tiles, at least, that the work is cut into where it is large enough to share out.
 const ENOUGH_TILES: usize = 8;
 /// Rows of the GPU's tile.
@@ -54,10 +56,9 @@ const GPU_TILE: usize = 64;
 
 /// Rows of patches in a tile, `width` reals each.
 fn tile_rows(rows: usize, width: usize) -> usize {
-    const LEAST: usize = 32;
     (TILE / width)
         .min(rows.div_ceil(ENOUGH_TILES))
-        .max(LEAST)
+        .max(LEAST_ROWS)
         .min(rows)
 }
 
@@ -181,16 +182,7 @@ impl Kernel for Convolve {
                     // y [rows, M] = patches [rows, depth] · weight [depth, M]
                     T::product([rows, depth, maps], (patches, false), (weight, false), y);
                 });
-                if bias.is_empty() && self.activation == Activation::Identity {
-                    return;
-                }
-                parallel::simd(
-                    #[inline(always)]
-                    || {
-                        y.chunks_exact_mut(maps)
-                            .for_each(|y| epilogue(y, bias, self.activation))
-                    },
-                );
+                epilogue_rows(y, maps, bias, self.activation);
             });
     }
 
@@ -240,7 +232,7 @@ impl DataGradient {
         let group = (TILE / (area * depth))
             .min(images.div_ceil(ENOUGH_TILES))
             .max(1);
-        [group, (TILE / depth).max(32).min(group * area)]
+        [group, (TILE / depth).max(LEAST_ROWS).min(group * area)]
     }
 }
 
@@ -306,16 +298,7 @@ impl Kernel for DataGradient {
                         );
                     });
                 }
-                if bias.is_empty() && self.activation == Activation::Identity {
-                    return;
-                }
-                parallel::simd(
-                    #[inline(always)]
-                    || {
-                        dx.chunks_exact_mut(channels)
-                            .for_each(|dx| epilogue(dx, bias, self.activation))
-                    },
-                );
+                epilogue_rows(dx, channels, bias, self.activation);
             });
     }
 
@@ -357,9 +340,9 @@ pub struct WeightGradient {
 /// share out, few enough to add up.
 pub fn weight_blocks(rows: usize, weight: usize) -> usize {
     const MOST: usize = 16;
-    const LEAST_ROWS: usize = 128;
+    const LEAST_PER_BLOCK: usize = 128;
     const PARTIAL_REALS: usize = 1 << 22;
-    (rows / LEAST_ROWS)
+    (rows / LEAST_PER_BLOCK)
         .min(MOST)
         .min(PARTIAL_REALS / weight)
         .max(1)
@@ -391,7 +374,7 @@ impl WeightGradient {
     /// Columns of patches, and rows, of one task's tiles.
     fn tile(&self) -> [usize; 2] {
         let width = self.taps_per_task() * self.window.kernel[1] * self.x.cols;
-        let rows = (TILE / width).max(32).min(self.rows_per_block());
+        let rows = (TILE / width).max(LEAST_ROWS).min(self.rows_per_block());
         [width, rows]
     }
 }

@@ -150,7 +150,7 @@ impl<T> Shared<T> {
 
 /// `y = f(y + bias)` on a row of a block; an empty bias adds nothing.
 #[inline(always)]
-pub(super) fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
+fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
     with_activation!(activation, F => {
         if bias.is_empty() {
             y.iter_mut().for_each(|y| *y = F.apply(*y));
@@ -160,6 +160,25 @@ pub(super) fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activatio
             }
         }
     });
+}
+
+/// [`epilogue`] on every row of `y`, `[rows, cols]`.
+pub(super) fn epilogue_rows<T: Scalar>(
+    y: &mut [T],
+    cols: usize,
+    bias: &[T],
+    activation: Activation,
+) {
+    if bias.is_empty() && activation == Activation::Identity {
+        return;
+    }
+    parallel::simd(
+        #[inline(always)]
+        || {
+            y.chunks_exact_mut(cols)
+                .for_each(|y| epilogue(y, bias, activation))
+        },
+    );
 }
 
 impl Kernel for Gemm {

@@ -87,17 +87,7 @@ pub enum WindowError {
 impl Window {
     /// Returns the window if it fits over its image at least once.
     pub fn checked(self) -> Result<Window, WindowError> {
-        let parts = [
-            ("the image", self.size),
-            ("the kernel", self.kernel),
-            ("the stride", self.stride),
-            ("the dilation", self.dilation),
-        ];
-        for (what, found) in parts {
-            if found.contains(&0) {
-                return Err(WindowError::Zero { what, found });
-            }
-        }
+        self.check_nothing_is_zero(self.size)?;
         let (span, padded) = (self.span(), self.padded());
         if (0..2).any(|i| span[i] > padded[i]) {
             return Err(WindowError::KernelTooLarge(self));
@@ -122,17 +112,7 @@ impl Window {
         output_padding: [usize; 2],
     ) -> Result<Window, WindowError> {
         let (span, stride, padding) = (self.span(), self.stride, self.padding);
-        let parts = [
-            ("the image", small),
-            ("the kernel", self.kernel),
-            ("the stride", stride),
-            ("the dilation", self.dilation),
-        ];
-        for (what, found) in parts {
-            if found.contains(&0) {
-                return Err(WindowError::Zero { what, found });
-            }
-        }
+        self.check_nothing_is_zero(small)?;
         if (0..2).any(|i| output_padding[i] >= stride[i]) {
             return Err(WindowError::OutputPadding {
                 output_padding,
@@ -153,6 +133,20 @@ impl Window {
             size[i] = left;
         }
         Window { size, ..self }.checked()
+    }
+
+    /// `image` is the side that is given, the larger or the smaller.
+    fn check_nothing_is_zero(&self, image: [usize; 2]) -> Result<(), WindowError> {
+        let parts = [
+            ("the image", image),
+            ("the kernel", self.kernel),
+            ("the stride", self.stride),
+            ("the dilation", self.dilation),
+        ];
+        match parts.into_iter().find(|(_, found)| found.contains(&0)) {
+            Some((what, found)) => Err(WindowError::Zero { what, found }),
+            None => Ok(()),
+        }
     }
 
     /// What the taps reach over.
