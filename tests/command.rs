@@ -1,43 +1,16 @@
 //! The command as users meet it: what it writes, what it refuses, and how it says so.
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use program::{diabolo, fail, succeed};
 use tempfile::TempDir;
 
 const SMALL: &str = include_str!("common/small.toml");
-
-fn diabolo(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_diabolo"));
-    command.current_dir(folder).args(arguments);
-    command
-}
-
-fn output(folder: &Path, arguments: &[&str]) -> Output {
-    diabolo(folder, arguments).output().expect("starts")
-}
-
-/// Runs a command that must succeed. Returns its standard output.
-fn succeed(folder: &Path, arguments: &[&str]) -> String {
-    let output = output(folder, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Runs a command that must fail, with one message and no panic. Returns the message.
-fn fail(folder: &Path, arguments: &[&str]) -> String {
-    let output = output(folder, arguments);
-    let error = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-    assert_eq!(error.matches("error: ").count(), 1, "{error}");
-    assert!(
-        !error.contains("panicked") && !error.contains("RUST_BACKTRACE"),
-        "{error}"
-    );
-    error
-}
 
 /// A folder with a small recipe in it, changed as told.
 fn folder_with(from: &str, to: &str) -> TempDir {

@@ -1,11 +1,14 @@
 //! `diabolo data`, and runs on data of one's own, as users meet them.
 
+#[path = "common/program.rs"]
+mod program;
 #[path = "common/sets.rs"]
 mod sets;
 
 use std::fs;
 
 use diabolo::data::npy;
+use program::{fail, succeed};
 use sets::{assert_has, save, temporary};
 use tempfile::TempDir;
 
@@ -14,28 +17,12 @@ struct Command {
 }
 
 impl Command {
-    fn run(&self, arguments: &[&str]) -> std::process::Output {
-        std::process::Command::new(env!("CARGO_BIN_EXE_diabolo"))
-            .current_dir(self.folder.path())
-            .env("DIABOLO_DATA", self.folder.path().join("cache"))
-            .args(arguments)
-            .output()
-            .expect("starts")
-    }
-
     fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).expect("text")
+        succeed(self.folder.path(), arguments)
     }
 
     fn fails(&self, arguments: &[&str], parts: &[&str]) {
-        let output = self.run(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-        assert!(!error.contains("panicked"), "{error}");
-        assert_has(&error, parts);
+        assert_has(&fail(self.folder.path(), arguments), parts);
     }
 
     fn picture(&self, name: &str) -> (u32, u32, image::ColorType) {

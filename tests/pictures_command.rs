@@ -1,14 +1,16 @@
 //! A user's own colour pictures, from training to restored pictures, on both devices.
 
+#[path = "common/program.rs"]
+mod program;
 #[path = "common/sets.rs"]
 mod sets;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use diabolo::data::npy;
 use image::{Rgb, RgbImage};
+use program::{fail, succeed};
 use sets::{assert_has, temporary};
 
 const RECIPE: &str = r#"
@@ -42,26 +44,9 @@ draws = 3
 noise_levels = [0.2, 0.5]
 "#;
 
-fn diabolo(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_diabolo"))
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .expect("starts")
-}
-
-fn succeed(folder: &Path, arguments: &[&str]) -> String {
-    let output = diabolo(folder, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-fn fail(folder: &Path, arguments: &[&str], parts: &[&str]) {
-    let output = diabolo(folder, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-    assert_has(&error, parts);
+/// Runs a command that must fail, with all of `parts` in its message.
+fn refuse(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    assert_has(&fail(folder, arguments), parts);
 }
 
 /// Pictures of two classes: red ones bright to the left, blue ones bright at the top.
@@ -180,7 +165,7 @@ fn layers_that_do_not_fit_the_pictures_are_refused_with_their_shapes() {
     ] {
         assert!(RECIPE.contains(from), "{from}");
         fs::write(path.join("wrong.toml"), RECIPE.replacen(from, to, 1)).expect("written");
-        fail(path, &["run", "wrong.toml", "--device", "cpu"], parts);
+        refuse(path, &["run", "wrong.toml", "--device", "cpu"], parts);
         assert!(!path.join("runs").exists(), "nothing is begun");
     }
 }
@@ -221,7 +206,7 @@ fn what_cannot_be_denoised_is_refused_and_nothing_is_written() {
         ("pictures", "run", &["is there already", "--force"]),
     ] {
         let arguments = ["denoise", "run", "--input", input, "--out", out];
-        fail(path, &arguments, parts);
+        refuse(path, &arguments, parts);
         for name in ["out", "out.npy", "out.png"] {
             assert!(!path.join(name).exists(), "{name}");
         }
