@@ -144,7 +144,10 @@ fn checked_and_unchecked_shaders_train_to_the_same_bits() {
     let Some(unchecked) = gpu(GpuOptions::default()) else {
         return;
     };
-    let Some(checked) = gpu(GpuOptions { checked: true }) else {
+    let Some(checked) = gpu(GpuOptions {
+        checked: true,
+        ..GpuOptions::default()
+    }) else {
         return;
     };
     let data = digits();

@@ -61,7 +61,7 @@ impl Kernel for Moments {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
+            Operand::read("x", self.x),
             Operand::write("partial", self.partial),
         ]
     }
@@ -268,12 +268,12 @@ impl Kernel for Apply {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
+            Operand::read("x", self.x),
             Operand::read("mean", self.normaliser.mean),
             Operand::read("inv_std", self.normaliser.inv_std),
             Operand::read("gamma", self.gamma),
             Operand::read("beta", self.beta),
-            Operand::write("y", self.y.view),
+            Operand::write("y", self.y),
         ]
     }
 
@@ -352,11 +352,11 @@ impl Kernel for BackwardPartial {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.saved.x.view),
-            Operand::read("y", self.saved.y.view),
+            Operand::read("x", self.saved.x),
+            Operand::read("y", self.saved.y),
             Operand::read("mean", self.saved.normaliser.mean),
             Operand::read("inv_std", self.saved.normaliser.inv_std),
-            Operand::read("dy", self.dy.view),
+            Operand::read("dy", self.dy),
             Operand::write("partial", self.partial),
         ]
     }
@@ -495,15 +495,15 @@ impl Kernel for BackwardApply {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.saved.x.view),
-            Operand::read("y", self.saved.y.view),
+            Operand::read("x", self.saved.x),
+            Operand::read("y", self.saved.y),
             Operand::read("mean", self.saved.normaliser.mean),
             Operand::read("inv_std", self.saved.normaliser.inv_std),
-            Operand::read("dy", self.dy.view),
+            Operand::read("dy", self.dy),
             Operand::read("gamma", self.gamma),
             Operand::read("d_gamma", self.d_gamma),
             Operand::read("d_beta", self.d_beta),
-            Operand::write("dx", self.dx.view),
+            Operand::write("dx", self.dx),
         ]
     }
 

@@ -44,7 +44,7 @@ impl Kernel for ColumnSumPartial {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
+            Operand::read("x", self.x),
             Operand::write("partial", self.partial),
         ]
     }
@@ -86,7 +86,7 @@ impl Kernel for ColumnSumFinish {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("partial", self.partial.view),
+            Operand::read("partial", self.partial),
             Operand::write("sum", self.sum),
         ]
     }

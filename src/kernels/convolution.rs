@@ -40,9 +40,9 @@ use super::gemm::epilogue_rows;
 use super::parallel;
 use super::patches::{gather_patches, scatter_patches};
 use super::window::Window;
-use super::{Activation, Dispatch, Kernel, folded, shader};
+use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::Memory;
-use crate::plan::{Cost, Matrix, Operand, View};
+use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// Reals in a tile of patches: 256 KiB of f32, half of a common second-level cache.
@@ -137,22 +137,16 @@ impl Kernel for Convolve {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
-            Operand::read("weight", self.weight.view),
-            Operand::write("y", self.y.view),
-            // A shader's bindings are fixed: without a bias, the weight stands in for it, unread.
-            Operand::read("bias", self.bias.unwrap_or(self.weight.view)),
+            Operand::read("x", self.x),
+            Operand::read("weight", self.weight),
+            Operand::write("y", self.y),
+            bias_operand(self.bias, self.weight.view),
         ]
     }
 
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.y.view.len as u64 * epilogue
-    }
-
-    fn cost(&self) -> Cost {
-        let used = if self.bias.is_some() { 4 } else { 3 };
-        Cost::over(self.flops(), &self.operands()[..used])
     }
 
     fn scratch(&self) -> usize {
@@ -247,21 +241,16 @@ impl Kernel for DataGradient {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("dy", self.dy.view),
-            Operand::read("weight", self.weight.view),
-            Operand::write("dx", self.dx.view),
-            Operand::read("bias", self.bias.unwrap_or(self.weight.view)),
+            Operand::read("dy", self.dy),
+            Operand::read("weight", self.weight),
+            Operand::write("dx", self.dx),
+            bias_operand(self.bias, self.weight.view),
         ]
     }
 
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
-    }
-
-    fn cost(&self) -> Cost {
-        let used = if self.bias.is_some() { 4 } else { 3 };
-        Cost::over(self.flops(), &self.operands()[..used])
     }
 
     fn scratch(&self) -> usize {
@@ -385,9 +374,9 @@ impl Kernel for WeightGradient {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
-            Operand::read("dy", self.dy.view),
-            Operand::write("partial", self.partial.view),
+            Operand::read("x", self.x),
+            Operand::read("dy", self.dy),
+            Operand::write("partial", self.partial),
         ]
     }
 

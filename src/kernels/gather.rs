@@ -80,8 +80,8 @@ impl Kernel for Gather {
             Operand::read("images", self.images),
             Operand::read("order", self.order),
             Operand::read("clock", self.clock),
-            Operand::write("clean", self.clean.view),
-            Operand::write("noisy", self.noisy.view),
+            Operand::write("clean", self.clean),
+            Operand::write("noisy", self.noisy),
         ]
     }
 

@@ -24,7 +24,7 @@
 use rayon::prelude::*;
 
 use super::parallel::{self, with_activation};
-use super::{Activation, Dispatch, Kernel, folded, shader};
+use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -186,26 +186,18 @@ impl Kernel for Gemm {
     const SHADER: &'static str = shader!("shared/activation", "shared/tile", "gemm");
 
     fn operands(&self) -> Vec<Operand> {
-        let mut operands = vec![
-            Operand::read("a", self.a.view),
-            Operand::read("b", self.b.view),
-            Operand::write("y", self.y.view),
-        ];
-        // A shader's bindings are fixed: without a bias, b stands in for it, unread.
-        let bias = self.bias.unwrap_or(self.b.view);
-        operands.push(Operand::read("bias", bias));
-        operands
+        vec![
+            Operand::read("a", self.a),
+            Operand::read("b", self.b),
+            Operand::write("y", self.y),
+            bias_operand(self.bias, self.b.view),
+        ]
     }
 
     fn flops(&self) -> u64 {
         let [m, k, n] = self.dims().map(|dim| dim as u64);
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         m * n * (2 * k + epilogue)
-    }
-
-    fn cost(&self) -> crate::plan::Cost {
-        let used = if self.bias.is_some() { 4 } else { 3 };
-        crate::plan::Cost::over(self.flops(), &self.operands()[..used])
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {

@@ -44,7 +44,7 @@ pub use activation::Activation;
 pub use window::{Window, WindowError};
 
 use crate::device::cpu::Memory;
-use crate::plan::{Cost, Operand};
+use crate::plan::{Cost, Operand, View};
 use crate::scalar::Scalar;
 
 /// What every kernel says of itself and does.
@@ -62,7 +62,9 @@ pub trait Kernel {
 
     /// FLOPs and bytes; to be overridden where an operand is not touched whole.
     fn cost(&self) -> Cost {
-        Cost::over(self.flops(), &self.operands())
+        let mut operands = self.operands();
+        operands.retain(|operand| operand.name != UNUSED);
+        Cost::over(self.flops(), &operands)
     }
 
     /// Reals of scratch memory that a CPU thread needs.
@@ -86,6 +88,17 @@ pub struct Dispatch {
     pub dims: Vec<u32>,
     /// Work-groups in x, y, z.
     pub groups: [u32; 3],
+}
+
+/// Name of an operand that fills a binding and is not read.
+pub const UNUSED: &str = "unused";
+
+/// A bias, or where there is none what stands in for it: a shader's bindings are fixed.
+fn bias_operand(bias: Option<View>, stand_in: View) -> Operand {
+    match bias {
+        Some(bias) => Operand::read("bias", bias),
+        None => Operand::read(UNUSED, stand_in),
+    }
 }
 
 /// Threads per work-group of the kernels whose threads each own one element or column.
@@ -119,6 +132,15 @@ macro_rules! shader {
     };
 }
 use shader;
+
+/// A shader with its matrix product by tiles, if it has one, replaced by one of plain loops.
+pub fn naive_products(shader: &str) -> String {
+    let (tile, naive) = (
+        include_str!("../../shaders/shared/tile.wgsl"),
+        include_str!("../../shaders/shared/tile_naive.wgsl"),
+    );
+    shader.replace(tile, naive)
+}
 
 macro_rules! kernels {
     ($($variant:ident = $type:path),* $(,)?) => {

@@ -44,7 +44,7 @@ impl Kernel for RowNorms {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
+            Operand::read("x", self.x),
             Operand::write("norms", self.norms),
         ]
     }
@@ -95,11 +95,11 @@ impl Kernel for Distances {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("dots", self.dots.view),
+            Operand::read("dots", self.dots),
             Operand::read("query_norms", self.query_norms),
             Operand::read("reference_norms", self.reference_norms),
-            Operand::update("euclidean", self.euclidean.view),
-            Operand::update("cosine", self.cosine.view),
+            Operand::update("euclidean", self.euclidean),
+            Operand::update("cosine", self.cosine),
         ]
     }
 
@@ -209,7 +209,7 @@ impl Kernel for Nearest {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("distances", self.distances.view),
+            Operand::read("distances", self.distances),
             Operand::read("candidates", self.candidates),
             Operand::write("neighbours", self.neighbours),
         ]

@@ -92,8 +92,8 @@ impl Kernel for MaxPool {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("x", self.x.view),
-            Operand::write("y", self.y.view),
+            Operand::read("x", self.x),
+            Operand::write("y", self.y),
             Operand::write("argmax", self.argmax),
         ]
     }
@@ -152,8 +152,8 @@ impl Kernel for MaxPoolBackward {
     fn operands(&self) -> Vec<Operand> {
         vec![
             Operand::read("argmax", self.argmax),
-            Operand::read("dy", self.dy.view),
-            Operand::write("dx", self.dx.view),
+            Operand::read("dy", self.dy),
+            Operand::write("dx", self.dx),
         ]
     }
 
@@ -202,10 +202,7 @@ impl Kernel for AveragePool {
     const SHADER: &'static str = shader!("shared/window", "average_pool");
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("x", self.x.view),
-            Operand::write("y", self.y.view),
-        ]
+        vec![Operand::read("x", self.x), Operand::write("y", self.y)]
     }
 
     fn flops(&self) -> u64 {
@@ -249,10 +246,7 @@ impl Kernel for AveragePoolBackward {
     const SHADER: &'static str = shader!("shared/window", "average_pool_backward");
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("dy", self.dy.view),
-            Operand::write("dx", self.dx.view),
-        ]
+        vec![Operand::read("dy", self.dy), Operand::write("dx", self.dx)]
     }
 
     fn flops(&self) -> u64 {

@@ -82,10 +82,7 @@ impl Kernel for Upsample {
     const SHADER: &'static str = shader!("upsample");
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("x", self.x.view),
-            Operand::write("y", self.y.view),
-        ]
+        vec![Operand::read("x", self.x), Operand::write("y", self.y)]
     }
 
     fn flops(&self) -> u64 {
@@ -123,10 +120,7 @@ impl Kernel for UpsampleBackward {
     const SHADER: &'static str = shader!("upsample_backward");
 
     fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("dy", self.dy.view),
-            Operand::write("dx", self.dx.view),
-        ]
+        vec![Operand::read("dy", self.dy), Operand::write("dx", self.dx)]
     }
 
     fn flops(&self) -> u64 {

@@ -86,6 +86,11 @@ impl Layout {
         }
     }
 
+    /// The shape here.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
     /// PyTorch's shape.
     pub fn stored_shape(&self) -> &[usize] {
         &self.stored

@@ -120,40 +120,74 @@ pub struct Operand {
     pub name: &'static str,
     /// Where it lies.
     pub view: View,
+    /// Rows, if it is a matrix.
+    pub rows: Option<usize>,
     /// How it is touched.
     pub access: Access,
 }
 
+/// A view, with its rows if it is a matrix: what a kernel hands over as an operand.
+pub struct Extent {
+    view: View,
+    rows: Option<usize>,
+}
+
+impl From<View> for Extent {
+    fn from(view: View) -> Self {
+        Extent { view, rows: None }
+    }
+}
+
+impl From<Matrix> for Extent {
+    fn from(matrix: Matrix) -> Self {
+        Extent {
+            view: matrix.view,
+            rows: Some(matrix.rows),
+        }
+    }
+}
+
 impl Operand {
-    /// An operand that is only read.
-    pub fn read(name: &'static str, view: View) -> Self {
+    fn new(name: &'static str, extent: impl Into<Extent>, access: Access) -> Self {
+        let Extent { view, rows } = extent.into();
         Operand {
             name,
             view,
-            access: Access::Read,
+            rows,
+            access,
         }
+    }
+
+    /// An operand that is only read.
+    pub fn read(name: &'static str, extent: impl Into<Extent>) -> Self {
+        Operand::new(name, extent, Access::Read)
     }
 
     /// An operand that is written whole.
-    pub fn write(name: &'static str, view: View) -> Self {
-        Operand {
-            name,
-            view,
-            access: Access::Write,
-        }
+    pub fn write(name: &'static str, extent: impl Into<Extent>) -> Self {
+        Operand::new(name, extent, Access::Write)
     }
 
     /// An operand that is changed in place.
-    pub fn update(name: &'static str, view: View) -> Self {
-        Operand {
-            name,
-            view,
-            access: Access::Update,
-        }
+    pub fn update(name: &'static str, extent: impl Into<Extent>) -> Self {
+        Operand::new(name, extent, Access::Update)
     }
 
     /// Whether the launch may change it.
     pub fn is_written(&self) -> bool {
         self.access != Access::Read
+    }
+
+    /// Whether the launch looks at what is there.
+    pub fn is_read(&self) -> bool {
+        self.access != Access::Write
+    }
+
+    /// `[rows, cols]` of a matrix, `[len]` of anything else.
+    pub fn shape(&self) -> Vec<usize> {
+        match self.rows {
+            Some(rows) => vec![rows, self.view.len / rows],
+            None => vec![self.view.len],
+        }
     }
 }

@@ -11,6 +11,9 @@ use crate::kernels::AnyKernel;
 /// alignment that WebGPU asks of a storage binding.
 const ALIGNMENT: usize = 64;
 
+/// Elements of a guard: 256 bytes where an element is a byte, so that bindings stay aligned.
+const GUARD: usize = 256;
+
 /// A plan that cannot be carried out.
 #[derive(Debug, Error)]
 pub enum PlanError {
@@ -36,6 +39,8 @@ pub enum PlanError {
 pub struct PlanBuilder {
     buffers: Vec<Buffer>,
     routines: Vec<Routine>,
+    /// Elements on either side of every buffer that no view reaches.
+    guard: usize,
 }
 
 impl PlanBuilder {
@@ -44,16 +49,29 @@ impl PlanBuilder {
         Self::default()
     }
 
+    /// An empty plan that gives every buffer memory of its own, with [`GUARD`] elements on either side
+    /// that no view reaches: whoever fills them and finds them changed, or finds their contents in a
+    /// result, has found an access out of bounds. [`Plan::guards`] says where they are.
+    pub fn guarded() -> Self {
+        PlanBuilder {
+            guard: GUARD,
+            ..Self::default()
+        }
+    }
+
     fn buffer(&mut self, name: String, element: Element, len: usize, lifetime: Lifetime) -> View {
         self.buffers.push(Buffer {
             name,
             element,
-            len,
-            lifetime,
+            len: len + self.guard,
+            lifetime: match self.guard {
+                0 => lifetime,
+                _ => Lifetime::Persistent,
+            },
         });
         View {
             buffer: BufferId(self.buffers.len() - 1),
-            offset: 0,
+            offset: self.guard,
             len,
         }
     }
@@ -109,8 +127,8 @@ impl PlanBuilder {
     pub fn whole(&self, buffer: BufferId) -> View {
         View {
             buffer,
-            offset: 0,
-            len: self.buffers[buffer.0].len,
+            offset: self.guard,
+            len: self.buffers[buffer.0].len - self.guard,
         }
     }
 
@@ -129,28 +147,43 @@ impl PlanBuilder {
     /// otherwise: both are mistakes in the emitting layer, not in anything a user can write.
     pub fn launch(&mut self, label: impl Into<String>, kernel: impl Into<AnyKernel>) {
         let (label, kernel) = (label.into(), kernel.into());
-        let operands = kernel.operands();
-        for (i, written) in operands.iter().enumerate() {
-            for (j, other) in operands.iter().enumerate() {
-                assert!(
-                    i == j || !written.is_written() || !written.view.overlaps(other.view),
-                    "{label}: `{}` is written and overlaps `{}`",
-                    written.name,
-                    other.name
-                );
-            }
-        }
+        let launch = Launch { label, kernel };
+        launch.check_operands();
         self.routines
             .last_mut()
             .expect("a routine has begun")
             .launches
-            .push(Launch { label, kernel });
+            .push(launch);
+    }
+
+    /// All of the buffer of this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<View> {
+        let found = self.buffers.iter().position(|buffer| buffer.name == name);
+        found.map(|id| self.whole(BufferId(id)))
+    }
+
+    /// The launches of a routine so far.
+    pub fn launches(&self, routine: RoutineId) -> &[Launch] {
+        &self.routines[routine.0].launches
+    }
+
+    /// Replaces each launch of a routine by what `rewrite` makes of it.
+    pub fn rewrite(&mut self, routine: RoutineId, rewrite: impl FnMut(Launch) -> Vec<Launch>) {
+        let launches = &mut self.routines[routine.0].launches;
+        *launches = std::mem::take(launches)
+            .into_iter()
+            .flat_map(rewrite)
+            .collect();
+        launches.iter().for_each(Launch::check_operands);
     }
 
     /// Plans the memory and closes the plan.
     ///
     /// Errors if it would take more than `limit` bytes.
-    pub fn finish(self, limit: u64) -> Result<Plan, PlanError> {
+    pub fn finish(mut self, limit: u64) -> Result<Plan, PlanError> {
+        for buffer in &mut self.buffers {
+            buffer.len += self.guard;
+        }
         let memory = MemoryMap::plan(&self.buffers, &self.routines);
         const MIB: u64 = 1 << 20;
         if memory.bytes() > limit {
@@ -167,6 +200,7 @@ impl PlanBuilder {
             buffers: self.buffers,
             routines: self.routines,
             memory,
+            guard: self.guard,
         })
     }
 }

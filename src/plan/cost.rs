@@ -3,7 +3,7 @@
 use std::iter::Sum;
 use std::ops::Add;
 
-use super::{Access, Operand};
+use super::Operand;
 
 /// Arithmetic and compulsory memory traffic, counted where a real is an `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +25,10 @@ impl Cost {
         };
         for operand in operands {
             let bytes = 4 * operand.view.len as u64;
-            if operand.access != Access::Write {
+            if operand.is_read() {
                 cost.read += bytes;
             }
-            if operand.access != Access::Read {
+            if operand.is_written() {
                 cost.written += bytes;
             }
         }

@@ -10,7 +10,7 @@ mod builder;
 mod cost;
 mod memory;
 
-pub use buffer::{Access, Buffer, BufferId, Element, Lifetime, Matrix, Operand, View};
+pub use buffer::{Access, Buffer, BufferId, Element, Extent, Lifetime, Matrix, Operand, View};
 pub use builder::{PlanBuilder, PlanError};
 pub use cost::Cost;
 pub use memory::{MemoryMap, Slot};
@@ -24,6 +24,29 @@ pub struct Launch {
     pub label: String,
     /// The kernel with its dimensions and operands.
     pub kernel: AnyKernel,
+}
+
+impl Launch {
+    /// Whether it belongs to the backward pass, by its label.
+    pub fn is_backward(&self) -> bool {
+        self.label.contains("backward") || self.label.contains("gradient")
+    }
+
+    /// Panics if the kernel writes a view that it also touches otherwise.
+    fn check_operands(&self) {
+        let operands = self.kernel.operands();
+        for (i, written) in operands.iter().enumerate() {
+            for (j, other) in operands.iter().enumerate() {
+                assert!(
+                    i == j || !written.is_written() || !written.view.overlaps(other.view),
+                    "{}: `{}` is written and overlaps `{}`",
+                    self.label,
+                    written.name,
+                    other.name
+                );
+            }
+        }
+    }
 }
 
 /// An ordered list of launches that runs as a whole.
@@ -48,9 +71,23 @@ pub struct Plan {
     pub routines: Vec<Routine>,
     /// Which slot of memory each buffer occupies.
     pub memory: MemoryMap,
+    /// Elements on either side of every buffer that no launch may touch.
+    guard: usize,
 }
 
 impl Plan {
+    /// What no launch may touch: two views for every buffer of a [guarded](PlanBuilder::guarded) plan.
+    pub fn guards(&self) -> Vec<View> {
+        let sides = |(id, buffer): (usize, &Buffer)| {
+            [0, buffer.len - self.guard].map(|offset| View {
+                buffer: BufferId(id),
+                offset,
+                len: self.guard,
+            })
+        };
+        self.buffers.iter().enumerate().flat_map(sides).collect()
+    }
+
     /// The buffer a view looks into.
     pub fn buffer(&self, view: View) -> &Buffer {
         &self.buffers[view.buffer.0]

@@ -27,7 +27,12 @@ pub struct Adapter {
 
 /// An adapter, if there is one.
 pub fn gpu() -> Option<Adapter> {
-    let open = |checked| adapter::gpu(GpuOptions { checked });
+    let open = |checked| {
+        adapter::gpu(GpuOptions {
+            checked,
+            ..GpuOptions::default()
+        })
+    };
     Some(Adapter {
         shipped: open(false)?,
         checked: open(true)?,

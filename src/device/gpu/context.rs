@@ -1,18 +1,41 @@
 //! An open adapter.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::device::DeviceError;
+use crate::kernels::naive_products;
 
 use super::pipelines::Pipeline;
 
 /// How shaders are built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct GpuOptions {
     /// Let the driver check every index: slower, for tests.
     pub checked: bool,
+    /// What becomes of a kernel's shader, by name, before it is compiled.
+    pub rewrite: fn(&str, &'static str) -> Cow<'static, str>,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions {
+            checked: false,
+            rewrite: |_, shader| Cow::Borrowed(shader),
+        }
+    }
+}
+
+impl GpuOptions {
+    /// Every matrix product by plain loops instead of tiles: slow, and too simple to be wrong.
+    pub fn naive() -> Self {
+        GpuOptions {
+            rewrite: |_, shader| Cow::Owned(naive_products(shader)),
+            ..GpuOptions::default()
+        }
+    }
 }
 
 /// An adapter's device and queue, and the pipelines compiled so far.

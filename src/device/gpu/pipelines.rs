@@ -57,7 +57,8 @@ impl GpuContext {
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
         };
-        let source = specialise(kernel.shader(), &dispatch.constants);
+        let shader = (self.options.rewrite)(name, kernel.shader());
+        let source = specialise(&shader, &dispatch.constants);
         // SAFETY: the shader is one of ours. It ends, and guards every index by its dimensions;
         // a test runs it with all checks on ragged sizes and finds the same bits.
         let module = unsafe {
