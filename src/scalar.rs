@@ -24,6 +24,9 @@ pub trait Scalar:
     /// eˣ, written so that compilers make vector code of it; a NaN stays a NaN.
     fn exponential(self) -> Self;
 
+    /// eˣ − 1, to as many digits near 0 as elsewhere; a NaN stays a NaN.
+    fn exponential_minus_one(self) -> Self;
+
     /// `C[m,n] ← A[m,k]·B[k,n] + beta·C`, every matrix with a row and a column stride (in elements).
     ///
     /// # Safety
@@ -80,7 +83,7 @@ fn product<T: Scalar>(
 }
 
 macro_rules! scalar {
-    ($type:ident, $gemm:path, $exponential:expr) => {
+    ($type:ident, $gemm:path, $exponential:expr, $minus_one:expr) => {
         impl Scalar for $type {
             const NAME: &'static str = stringify!($type);
 
@@ -99,6 +102,11 @@ macro_rules! scalar {
                 $exponential(self)
             }
 
+            #[inline(always)]
+            fn exponential_minus_one(self) -> Self {
+                $minus_one(self)
+            }
+
             unsafe fn gemm(
                 [m, k, n]: [usize; 3],
                 (a, [rsa, csa]): (*const Self, [isize; 2]),
@@ -113,13 +121,32 @@ macro_rules! scalar {
     };
 }
 
-scalar!(f32, matrixmultiply::sgemm, exponential_f32);
-scalar!(f64, matrixmultiply::dgemm, f64::exp);
+scalar!(
+    f32,
+    matrixmultiply::sgemm,
+    exponential_f32,
+    exponential_minus_one_f32
+);
+scalar!(f64, matrixmultiply::dgemm, f64::exp, f64::exp_m1);
 
-/// eˣ = 2ⁿ·eʳ with n the integer nearest to x/ln 2 and |r| ≤ ln 2 / 2, eʳ by Taylor's series, to
-/// two ulps. Beyond ±87 it stays at e^±87.
+/// eˣ = 2ⁿ·eʳ to two ulps.
 #[inline(always)]
 fn exponential_f32(x: f32) -> f32 {
+    let (power, rest) = split_exponential(x);
+    (1.0 + rest) * power
+}
+
+/// eˣ − 1 = 2ⁿ·(eʳ − 1) + (2ⁿ − 1), where nothing cancels.
+#[inline(always)]
+fn exponential_minus_one_f32(x: f32) -> f32 {
+    let (power, rest) = split_exponential(x);
+    rest * power + (power - 1.0)
+}
+
+/// 2ⁿ and eʳ − 1, with n the integer nearest to x/ln 2 and |r| ≤ ln 2 / 2, by Taylor's series.
+/// Beyond ±87, x counts as ±87.
+#[inline(always)]
+fn split_exponential(x: f32) -> (f32, f32) {
     /// Adding 1.5·2²³ leaves a float's nearest integer in the last bits of its mantissa.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first with few enough bits that n times it is exact.
@@ -129,13 +156,10 @@ fn exponential_f32(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = x - n * LN_2_HIGH - n * LN_2_LOW;
-    let series = 1.0
-        + r * (1.0
-            + r * (1.0 / 2.0
-                + r * (1.0 / 6.0
-                    + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5040.0))))));
+    let series = 1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0 + r / 5040.0)));
+    let rest = r * (1.0 + r * (1.0 / 2.0 + r * series));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
-    series * power
+    (power, rest)
 }
 
 #[cfg(test)]
@@ -149,6 +173,23 @@ mod tests {
             let exact = f64::from(x).exp();
             let error = (f64::from(x.exponential()) - exact).abs() / exact;
             assert!(error <= 2.0 * f64::from(f32::EPSILON), "e^{x}: {error:e}");
+        }
+        assert_eq!(0.0f32.exponential_minus_one(), 0.0);
+        for i in 1..=87_000 {
+            // Small ones too: here lies what 1 would swallow.
+            for x in [
+                i as f32 / 1000.0,
+                i as f32 * 1e-9,
+                -i as f32 / 1000.0,
+                -i as f32 * 1e-9,
+            ] {
+                let exact = f64::from(x).exp_m1();
+                let error = (f64::from(x.exponential_minus_one()) - exact).abs() / exact.abs();
+                assert!(
+                    error <= 2.0 * f64::from(f32::EPSILON),
+                    "e^{x} − 1: {error:e}"
+                );
+            }
         }
         assert_eq!(0.0f32.exponential(), 1.0);
         assert!(f32::NAN.exponential().is_nan());

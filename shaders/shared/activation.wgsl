@@ -3,6 +3,21 @@
 
 const ACTIVATION: u32 = 0u; // in the order of the room's list
 
+// eˣ − 1. Near 0, where 1 would swallow the digits, by Taylor's series.
+fn exp_minus_one(x: f32) -> f32 {
+    let deep = 1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0)));
+    let series = x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * deep));
+    return select(exp(x) - 1.0, series, abs(x) < 0.35);
+}
+
+// ln(1 + e) for e in [0, 1], as 2·artanh(s) by its series: 1 + e would swallow the digits of a small e.
+fn log_1p(e: f32) -> f32 {
+    let s = e / (2.0 + e); // at most 1/3
+    let q = s * s;
+    let deep = 1.0 / 9.0 + q * (1.0 / 11.0 + q * (1.0 / 13.0 + q / 15.0));
+    return 2.0 * s * (1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0 + q * deep))));
+}
+
 // f(x)
 fn activate(x: f32) -> f32 {
     // The exponential of a negative number cannot overflow.
@@ -15,16 +30,17 @@ fn activate(x: f32) -> f32 {
             return select(x, 0.01 * x, x < 0.0);
         }
         case 3u: { // ELU
-            return select(x, e - 1.0, x < 0.0);
+            return select(x, exp_minus_one(x), x < 0.0);
         }
         case 4u: { // sigmoid
             return select(e, 1.0, x >= 0.0) / (1.0 + e);
         }
         case 5u: { // tanh
-            return sign(x) * (1.0 - e * e) / (1.0 + e * e);
+            let twice = exp_minus_one(-2.0 * abs(x));
+            return -sign(x) * twice / (2.0 + twice);
         }
         case 6u: { // softplus
-            return select(x, 0.0, x < 0.0) + log(1.0 + e);
+            return select(x, 0.0, x < 0.0) + log_1p(e);
         }
         default: {
             return x;
@@ -51,7 +67,7 @@ fn slope(y: f32) -> f32 {
             return 1.0 - y * y;
         }
         case 6u: {
-            return 1.0 - exp(-y);
+            return -exp_minus_one(-y);
         }
         default: {
             return 1.0;

@@ -52,13 +52,13 @@ impl Activation {
             Activation::Relu => x,
             Activation::LeakyRelu if x < T::zero() => T::of(LEAK) * x,
             Activation::LeakyRelu => x,
-            Activation::Elu if x < T::zero() => x.exponential() - T::one(),
+            Activation::Elu if x < T::zero() => x.exponential_minus_one(),
             Activation::Elu => x,
             Activation::Sigmoid => T::one() / (T::one() + (-x).exponential()),
             Activation::Tanh => {
                 // The exponential of a negative number cannot overflow.
-                let e = (-(x + x).abs()).exponential();
-                ((T::one() - e) / (T::one() + e)).copysign(x)
+                let e = (-(x + x).abs()).exponential_minus_one();
+                (e / (T::of(2.0) + e)).copysign(x)
             }
             Activation::Softplus => {
                 let rest = (-x.abs()).exponential().ln_1p();
@@ -80,7 +80,7 @@ impl Activation {
             Activation::Elu => y + T::one(),
             Activation::Sigmoid => y * (T::one() - y),
             Activation::Tanh => T::one() - y * y,
-            Activation::Softplus => T::one() - (-y).exponential(),
+            Activation::Softplus => -(-y).exponential_minus_one(),
         }
     }
 
@@ -94,6 +94,19 @@ impl Activation {
         Activation::Tanh,
         Activation::Softplus,
     ];
+
+    /// Its name, as recipes have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Identity => "identity",
+            Activation::Relu => "relu",
+            Activation::LeakyRelu => "leaky-relu",
+            Activation::Elu => "elu",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Tanh => "tanh",
+            Activation::Softplus => "softplus",
+        }
+    }
 
     /// Its number in the shaders.
     pub fn code(self) -> String {

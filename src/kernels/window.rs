@@ -59,6 +59,13 @@ pub enum WindowError {
         /// The window.
         kernel: [usize; 2],
     },
+    /// With a dilation, taps may step over all pixels.
+    #[error(
+        "a pooling window of {:?} with dilation {:?} and padding {:?} sees no pixel somewhere on an \
+         image of {:?} (rows, columns)",
+        .0.kernel, .0.dilation, .0.padding, .0.size
+    )]
+    Blind(Window),
     /// It would name a larger side that the convolution maps elsewhere.
     #[error("output padding {output_padding:?} is not below the stride {stride:?} (rows, columns)")]
     OutputPadding {
@@ -101,6 +108,13 @@ impl Window {
         let (padding, kernel) = (window.padding, window.kernel);
         if (0..2).any(|i| 2 * padding[i] > kernel[i]) {
             return Err(WindowError::PoolPadding { padding, kernel });
+        }
+        let map = window.map();
+        let sees = |i: usize, place: usize| {
+            (0..kernel[i]).any(|tap| window.under(i, place, tap).is_some())
+        };
+        if (0..2).any(|i| (0..map[i]).any(|place| !sees(i, place))) {
+            return Err(WindowError::Blind(window));
         }
         Ok(window)
     }
@@ -263,5 +277,11 @@ mod tests {
         assert!(empty.contains("without pixels"), "{empty}");
         let pool = message(window([8, 8], 2, 2, 2).checked_for_pooling());
         assert!(pool.contains("beyond half"), "{pool}");
+        let dilated = Window {
+            dilation: [2; 2],
+            ..window([1; 2], 2, 1, 1)
+        };
+        let blind = message(dilated.checked_for_pooling());
+        assert!(blind.contains("sees no pixel"), "{blind}");
     }
 }
