@@ -1,0 +1,184 @@
+//! Central differences: derivatives from values of a function alone.
+//!
+//! ```text
+//! D(h) = (f(x+h) − f(x−h)) / 2h           wrong by h²·f‴/6 for truncation, by ~δ/h for rounding
+//! D(h) + (D(h) − D(2h)) / 3               wrong by h⁴·f⁽⁵⁾/30, and by ~δ/h
+//! ```
+//! where δ is f's own rounding error. A large h truncates, a small one divides rounding errors by
+//! next to nothing: plotted over h the error is a V ([`sweep`]). In f64 the second formula's lies
+//! some 1e-10 deep; in f32 the best there is is about 1e-3, which is why f32 is never checked so.
+//!
+//! Both want f to be smooth between x − 2h and x + 2h. A kink (a ReLU at 0, a tie of maxima) shows in
+//! the third and fourth differences of the five values, which vanish like h² and h³ where f is
+//! smooth: the slopes on both sides of the point differ.
+
+use std::sync::Arc;
+
+use crate::device::cpu::Cpu;
+use crate::device::{Device, DeviceError};
+use crate::plan::{Plan, View};
+use crate::scalar::Scalar;
+
+use super::Case;
+use super::case::Point;
+
+/// Largest relative error of a sound gradient in f64.
+pub(super) const TOLERANCE: f64 = 1e-6;
+
+/// Distances tried: where the wider one straddles a kink, a smaller one may not.
+const STEPS: [f64; 3] = [3e-4, 3e-5, 3e-6];
+
+/// Third and fourth differences, as slopes, beyond this part of the quantity's largest gradient (and
+/// beyond rounding) mean a kink.
+const KINK: f64 = 1e-9;
+/// What the third may be besides, as a multiple of h²: half the third derivative.
+const CURVED: f64 = 10.0;
+
+/// A case's function on a device.
+pub(super) struct Function<'a, T> {
+    case: &'a Case,
+    point: &'a Point,
+    device: Cpu<T>,
+}
+
+impl<'a, T: Scalar> Function<'a, T> {
+    pub(super) fn new(
+        case: &'a Case,
+        point: &'a Point,
+        plan: Arc<Plan>,
+    ) -> Result<Self, DeviceError> {
+        let mut device = Cpu::<T>::new(plan, Cpu::<T>::pool(1)?);
+        point.load(&mut device)?;
+        Ok(Function {
+            case,
+            point,
+            device,
+        })
+    }
+
+    /// Σ r·y, and Σ |r·y|, which is what its rounding error is relative to.
+    fn value(&mut self) -> Result<[f64; 2], DeviceError> {
+        self.device.run(self.case.forward, 1)?;
+        let outputs = self.device.reals(self.case.output).iter();
+        let terms = outputs
+            .zip(&self.point.projection)
+            .map(|(y, &r)| y.to_double() * f64::from(r));
+        Ok(terms.fold([0.0; 2], |[sum, size], term| {
+            [sum + term, size + term.abs()]
+        }))
+    }
+
+    /// The function's value with one element moved by `offset`.
+    fn moved(&mut self, view: View, place: usize, offset: f64) -> Result<f64, DeviceError> {
+        let element = &mut self.device.reals_mut(view)[place];
+        let value = *element;
+        *element = T::of(value.to_double() + offset);
+        let [sum, _] = self.value()?;
+        self.device.reals_mut(view)[place] = value;
+        Ok(sum)
+    }
+
+    /// D(h)
+    fn central(&mut self, view: View, place: usize, h: f64) -> Result<f64, DeviceError> {
+        Ok((self.moved(view, place, h)? - self.moved(view, place, -h)?) / (2.0 * h))
+    }
+
+    /// The derivative by one element; none if it lies at a kink. `scale` is the size of the
+    /// quantity's gradients.
+    pub(super) fn derivative(
+        &mut self,
+        view: View,
+        place: usize,
+        scale: f64,
+    ) -> Result<Option<f64>, DeviceError> {
+        let [here, size] = self.value()?;
+        for h in STEPS {
+            let mut at = |steps: f64| self.moved(view, place, steps * h);
+            let [left2, left, right, right2] = [at(-2.0)?, at(-1.0)?, at(1.0)?, at(2.0)?];
+            let (near, far) = ((right - left) / (2.0 * h), (right2 - left2) / (4.0 * h));
+            let third = far - near;
+            let fourth = (left2 - 4.0 * left + 6.0 * here - 4.0 * right + right2) / h;
+            let rounding = 64.0 * f64::EPSILON * size / h;
+            let smooth = KINK * scale + rounding;
+            if fourth.abs() <= smooth && third.abs() <= smooth.max(CURVED * h * h * scale) {
+                return Ok(Some(near + (near - far) / 3.0));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Median relative errors of differences at one distance, over elements of every quantity.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct SweepPoint {
+    /// h
+    pub step: f64,
+    /// D(h) in f64.
+    pub central: f64,
+    /// D(h) + (D(h) − D(2h))/3 in f64.
+    pub fourth_order: f64,
+    /// D(h) in f32.
+    pub single: f64,
+}
+
+/// The V: truncation against rounding.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Sweep {
+    /// The case.
+    pub layer: String,
+    /// From the largest distance to the smallest.
+    pub points: Vec<SweepPoint>,
+}
+
+/// Compares differences with the hand-written gradient for h from 1e-2 to 1e-9.
+pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
+    const PER_DECADE: usize = 4;
+    const DECADES: usize = 7;
+    const POINTS: usize = 12;
+    let plan = case.plan(None).expect("there is nothing to plant");
+    let point = case.point(seed);
+    let mut double = Function::<f64>::new(case, &point, plan.clone())?;
+    let mut single = Function::<f32>::new(case, &point, plan)?;
+    double.device.run(case.backward, 1)?;
+    let gradients = case.gradients(&mut double.device)?;
+    let mut places = Vec::new();
+    for (quantity, gradient) in case.quantities.iter().zip(&gradients) {
+        let every = gradient.len().div_ceil(POINTS);
+        let some = gradient.iter().enumerate().step_by(every);
+        // Of elements without a gradient there is no relative error.
+        let some = some.filter(|(_, gradient)| gradient.abs() > 1e-6);
+        places.extend(some.map(|(place, &gradient)| (quantity.values, place, gradient)));
+    }
+    let mut points = Vec::new();
+    for exponent in 0..=PER_DECADE * DECADES {
+        let h = 10f64.powf(-2.0 - exponent as f64 / PER_DECADE as f64);
+        let mut errors = [const { Vec::new() }; 3];
+        for &(view, place, gradient) in &places {
+            let near = double.central(view, place, h)?;
+            let far = double.central(view, place, 2.0 * h)?;
+            let single = single.central(view, place, h)?;
+            for (errors, value) in errors
+                .iter_mut()
+                .zip([near, near + (near - far) / 3.0, single])
+            {
+                errors.push((value - gradient).abs() / gradient.abs());
+            }
+        }
+        let [central, fourth_order, single] = errors.map(median);
+        points.push(SweepPoint {
+            step: h,
+            central,
+            fourth_order,
+            single,
+        });
+    }
+    Ok(Sweep {
+        layer: case.layer.clone(),
+        points,
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,313 @@
+//! Gradient checks: is every hand-written backward the derivative of its forward?
+//!
+//! A [`Case`] is a function f of inputs, weights and biases with one number as its value: a layer
+//! behind a random projection, ⟨r, layer(x)⟩, so that dy = r; or a loss; or a whole model with its loss.
+//!
+//! **In f64 on the CPU** the gradient is compared with central differences (see `differences.rs`),
+//! which know nothing of the backward. **In f32, on the CPU and on GPUs**, differences would drown in
+//! rounding; there the very same backward is compared with the f64 gradient at the same point, to
+//! within what rounding can explain ([`crate::rounding`]).
+//!
+//! Errors are relative: of a difference to the larger of both numbers, and at least to a hundredth of
+//! the quantity's largest gradient; of an f32 gradient to the quantity's largest. Where a gradient
+//! vanishes but for rounding, as β's does when the next batch norm takes the mean away again, the
+//! scale is a thousandth of the largest gradient of the case.
+//!
+//! A check is as good as the mistakes it finds: [`MISTAKES`] can be planted into the backward.
+
+mod case;
+mod cases;
+mod differences;
+mod geometry;
+mod mistake;
+
+pub use case::Case;
+pub use cases::{layer_cases, layer_names, model_case};
+pub use differences::{Sweep, SweepPoint, sweep};
+pub use geometry::Geometry;
+pub use mistake::{MISTAKES, Mistake};
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::device::cpu::Cpu;
+use crate::device::{Backend, Device, DeviceError};
+use crate::plan::Plan;
+use crate::rounding::{Disturber, EPSILON, MARGIN};
+
+use case::Point;
+use differences::{Function, TOLERANCE};
+
+/// Runs whose results show how far rounding carries.
+const DISTURBED_RUNS: u64 = 8;
+/// The farthest, relative to its largest, that a gradient may move at a point worth checking.
+const GENERIC: f64 = 1e-4;
+/// Elements of a larger quantity that differences are taken of.
+const MOST_POINTS: usize = 40;
+
+/// One quantity of one case on one device.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The case, such as `dense + relu`.
+    pub layer: String,
+    /// What the case belongs to, such as `dense`.
+    #[serde(skip)]
+    pub kind: String,
+    /// What the gradient is taken by, such as `x` or `dense.weight`.
+    pub quantity: String,
+    /// `cpu-f64`, `cpu-f32`, `gpu`, …
+    pub device: String,
+    /// Shape of the quantity.
+    pub shape: Vec<usize>,
+    /// Elements compared.
+    pub checked: usize,
+    /// Elements at a kink, where there is no derivative to compare with.
+    pub skipped: usize,
+    /// The largest relative error; see the [module](self).
+    pub max_rel_error: f64,
+    /// What it may be.
+    pub tolerance: f64,
+    /// Whether it is, and enough elements were compared.
+    pub pass: bool,
+    /// Where the error is largest.
+    pub worst: Option<Worst>,
+}
+
+/// The element with the largest error.
+#[derive(Clone, Debug, Serialize)]
+pub struct Worst {
+    /// One number per axis.
+    pub index: Vec<usize>,
+    /// By differences, or in f64.
+    pub expected: f64,
+    /// By the backward that is checked.
+    pub got: f64,
+}
+
+/// A device under the name that rows call it by.
+#[derive(Clone)]
+pub struct Named {
+    /// `cpu-f64`, `cpu-f32`, `gpu`, …
+    pub name: String,
+    /// The device.
+    pub backend: Backend,
+}
+
+/// Checks a case on each device, with a mistake planted into the backward if one is given.
+///
+/// Returns no rows if the case has no place for the mistake.
+/// `seed` draws the point.
+pub fn check(
+    case: &Case,
+    seed: u64,
+    mistake: Option<&Mistake>,
+    devices: &[Named],
+) -> Result<Vec<Row>, DeviceError> {
+    let Some(suspect) = case.plan(mistake) else {
+        return Ok(Vec::new());
+    };
+    let sound = case.plan(None).expect("there is nothing to plant");
+    let (point, truth) = generic_point(case, seed, sound)?;
+    let mut rows = Vec::new();
+    for Named { name, backend } in devices {
+        let mut device = backend.load(suspect.clone())?;
+        point.load(device.as_mut())?;
+        device.run(case.backward, 1)?;
+        let gradients = case.gradients(device.as_mut())?;
+        let verdicts = match backend {
+            Backend::CpuDouble(_) => by_differences(case, &point, suspect.clone(), &gradients)?,
+            _ => truth.compare(&gradients),
+        };
+        let quantities = case.quantities.iter().zip(verdicts);
+        rows.extend(quantities.map(|(quantity, verdict)| Row {
+            layer: case.layer.clone(),
+            kind: case.kind.clone(),
+            quantity: quantity.name.clone(),
+            device: name.clone(),
+            shape: quantity.shape.clone(),
+            checked: verdict.checked,
+            skipped: verdict.skipped,
+            max_rel_error: verdict.error,
+            tolerance: verdict.tolerance,
+            pass: verdict.pass(),
+            worst: verdict.worst.map(|(place, expected, got)| Worst {
+                index: index(&quantity.shape, place),
+                expected,
+                got,
+            }),
+        }));
+    }
+    Ok(rows)
+}
+
+/// An element's number as one index per axis, row-major.
+fn index(shape: &[usize], mut place: usize) -> Vec<usize> {
+    let mut index: Vec<usize> = Vec::new();
+    for side in shape.iter().rev() {
+        index.push(place % side);
+        place /= side;
+    }
+    index.reverse();
+    index
+}
+
+/// What the comparison of one quantity came to.
+struct Verdict {
+    checked: usize,
+    skipped: usize,
+    error: f64,
+    tolerance: f64,
+    /// Element, expected, got.
+    worst: Option<(usize, f64, f64)>,
+}
+
+impl Verdict {
+    fn new(tolerance: f64) -> Self {
+        Verdict {
+            checked: 0,
+            skipped: 0,
+            error: 0.0,
+            tolerance,
+            worst: None,
+        }
+    }
+
+    /// Compares one element, relative to `size`.
+    fn compare(&mut self, place: usize, expected: f64, got: f64, size: f64) {
+        self.checked += 1;
+        let error = (got - expected).abs() / size;
+        // A NaN is the largest error of all.
+        let error = if error.is_nan() { f64::INFINITY } else { error };
+        if error > self.error || self.worst.is_none() {
+            self.error = error;
+            self.worst = Some((place, expected, got));
+        }
+    }
+
+    /// A check that skipped more than it compared is none.
+    fn pass(&self) -> bool {
+        self.error <= self.tolerance && self.checked > 0 && self.skipped <= self.checked
+    }
+}
+
+/// The largest gradient of each quantity, none below a thousandth of the case's.
+fn scales(gradients: &[Vec<f64>]) -> Vec<f64> {
+    let largest = |values: &Vec<f64>| values.iter().fold(0.0f64, |max, x| max.max(x.abs()));
+    let each: Vec<f64> = gradients.iter().map(largest).collect();
+    let floor = 1e-3 * each.iter().fold(f64::MIN_POSITIVE, |max, &x| max.max(x));
+    each.into_iter().map(|scale| scale.max(floor)).collect()
+}
+
+/// Compares gradients in f64 with central differences of the same plan's forward.
+fn by_differences(
+    case: &Case,
+    point: &Point,
+    plan: Arc<Plan>,
+    gradients: &[Vec<f64>],
+) -> Result<Vec<Verdict>, DeviceError> {
+    let mut function = Function::<f64>::new(case, point, plan)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(gradients.len() as u64);
+    let mut verdicts = Vec::new();
+    let compared = case.quantities.iter().zip(gradients).zip(scales(gradients));
+    for ((quantity, gradient), scale) in compared {
+        let mut verdict = Verdict::new(TOLERANCE);
+        let mut places =
+            sample(&mut rng, gradient.len(), MOST_POINTS.min(gradient.len())).into_vec();
+        places.sort_unstable();
+        for place in places {
+            match function.derivative(quantity.values, place, scale)? {
+                None => verdict.skipped += 1,
+                Some(expected) => {
+                    let got = gradient[place];
+                    let size = got.abs().max(expected.abs()).max(1e-2 * scale);
+                    verdict.compare(place, expected, got, size);
+                }
+            }
+        }
+        verdicts.push(verdict);
+    }
+    Ok(verdicts)
+}
+
+/// A random point at which rounding moves no gradient far. Where it does, a ReLU's input or the
+/// difference of two maxima is 0 but for rounding, or terms cancel; such a point would show little,
+/// and another is drawn.
+fn generic_point(case: &Case, seed: u64, plan: Arc<Plan>) -> Result<(Point, Truth), DeviceError> {
+    const DRAWS: u64 = 20;
+    let mut best: Option<(f64, Point, Truth)> = None;
+    for draw in 0..DRAWS {
+        let point = case.point(seed.wrapping_mul(DRAWS).wrapping_add(draw));
+        let truth = Truth::new(case, &point, plan.clone())?;
+        let farthest = truth.farthest();
+        if best.as_ref().is_none_or(|(least, ..)| farthest < *least) {
+            best = Some((farthest, point, truth));
+        }
+        if farthest <= GENERIC {
+            break;
+        }
+    }
+    let (_, point, truth) = best.expect("at least one was drawn");
+    Ok((point, truth))
+}
+
+/// The gradients in f64, and how far rounding in f32 may carry from them.
+struct Truth {
+    gradients: Vec<Vec<f64>>,
+    /// What each quantity's errors are relative to.
+    scales: Vec<f64>,
+    /// How far each quantity moved, relative to its scale.
+    moved: Vec<f64>,
+}
+
+impl Truth {
+    fn new(case: &Case, point: &Point, plan: Arc<Plan>) -> Result<Truth, DeviceError> {
+        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1)?);
+        point.load(&mut device)?;
+        device.run(case.backward, 1)?;
+        let gradients = case.gradients(&mut device)?;
+        let scales = scales(&gradients);
+        let mut moved = vec![0.0f64; gradients.len()];
+        for seed in 0..DISTURBED_RUNS {
+            let mut disturber = Disturber::new(seed);
+            point.load(&mut device)?;
+            for view in point.views() {
+                disturber.disturb(device.reals_mut(view), EPSILON);
+            }
+            disturber.run(&mut device, case.backward)?;
+            let disturbed = case.gradients(&mut device)?;
+            for (index, scale) in scales.iter().enumerate() {
+                for (a, b) in disturbed[index].iter().zip(&gradients[index]) {
+                    moved[index] = moved[index].max((a - b).abs() / scale);
+                }
+            }
+        }
+        Ok(Truth {
+            gradients,
+            scales,
+            moved,
+        })
+    }
+
+    /// The most that any quantity moved.
+    fn farthest(&self) -> f64 {
+        self.moved.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Compares a device's gradients with these.
+    fn compare(&self, gradients: &[Vec<f64>]) -> Vec<Verdict> {
+        let compare = |index: usize| {
+            // Even a value that is only handed on is rounded once.
+            let mut verdict = Verdict::new(MARGIN * (self.moved[index] + EPSILON));
+            let values = self.gradients[index].iter().zip(&gradients[index]);
+            for (place, (&expected, &got)) in values.enumerate() {
+                verdict.compare(place, expected, got, self.scales[index]);
+            }
+            verdict
+        };
+        (0..gradients.len()).map(compare).collect()
+    }
+}

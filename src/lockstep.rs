@@ -1,0 +1,369 @@
+//! Lockstep: the same training steps on two devices, compared launch by launch.
+//!
+//! Two questions, two measures. **Is this launch right?** A third device computes the same launch in
+//! f64, from the very inputs that the device had; what the launch wrote may be off by what rounding of
+//! its sums explains ([`crate::rounding`]). Errors of earlier launches are in the inputs already, so the
+//! first launch that is off is the one at fault. **How far have the devices come apart?** The two run
+//! freely, each on its own numbers; ‖a − b‖ / ‖a‖ of each buffer shows how their difference grows.
+
+use serde::Serialize;
+
+use crate::device::{Device, DeviceError, HostData};
+use crate::kernels::UNUSED;
+use crate::plan::{Element, Launch, Operand, Plan, View};
+use crate::rounding::{Disturber, MARGIN, unit};
+use crate::train::Trainer;
+
+/// Runs whose results show how far rounding carries.
+const DISTURBED_RUNS: u64 = 2;
+
+/// One launch of one step.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaunchRecord {
+    /// Step, from 1.
+    pub step: usize,
+    /// Place in the step, from 0.
+    pub index: usize,
+    /// The layer and what it does.
+    pub launch: String,
+    /// Its kernel.
+    pub kernel: &'static str,
+    /// Its operands: `a [128, 784]`, …
+    pub shapes: String,
+    /// On each device: the largest error of an element, as a part of what is tolerated.
+    pub error: [f64; 2],
+    /// On each device: the error that the launch adds, ‖got − expected‖ / ‖expected‖.
+    pub added: [f64; 2],
+    /// How far the devices are apart behind it, ‖a − b‖ / ‖a‖, in the buffer where that is most.
+    pub apart: f64,
+}
+
+/// The devices after a step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepRecord {
+    /// From 1.
+    pub step: usize,
+    /// Its loss on each device.
+    pub loss: [f64; 2],
+    /// ‖a − b‖ / ‖a‖ of all parameters.
+    pub parameters_apart: f64,
+    /// The same of the buffer that is farthest apart at any time.
+    pub most_apart: f64,
+    /// The launch that wrote it.
+    pub most_apart_launch: String,
+    /// The most that a launch adds to the second device's error.
+    pub most_added: f64,
+    /// That launch.
+    pub most_added_launch: String,
+}
+
+/// A launch that computed something else than it should have.
+#[derive(Clone, Debug, Serialize)]
+pub struct Divergence {
+    /// Step, from 1.
+    pub step: usize,
+    /// Which of the two devices.
+    pub device: String,
+    /// The launch.
+    pub launch: String,
+    /// Its kernel.
+    pub kernel: &'static str,
+    /// Its operands.
+    pub shapes: String,
+    /// The operand that is wrong, and its buffer.
+    pub operand: String,
+    /// Its worst element.
+    pub element: usize,
+    /// What f64 makes of the same inputs.
+    pub expected: f64,
+    /// What the device made of them.
+    pub got: f64,
+    /// What |got − expected| may be.
+    pub tolerance: f64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Names of the two devices.
+    pub devices: [String; 2],
+    /// The first launch that is wrong; none if all are right.
+    pub divergence: Option<Divergence>,
+    /// Every step that was finished.
+    pub steps: Vec<StepRecord>,
+    /// Every launch of every step.
+    pub launches: Vec<LaunchRecord>,
+}
+
+/// A device that takes part: a model in training, freshly loaded.
+pub struct Participant {
+    /// What reports call it.
+    pub name: String,
+    /// The model on its device.
+    pub trainer: Trainer,
+    /// Whether to judge its launches: f64 on the CPU is the judge itself.
+    pub judged: bool,
+}
+
+/// What a buffer holds.
+enum Contents {
+    Reals(Vec<f64>),
+    Indices(Vec<u32>),
+}
+
+impl Contents {
+    fn read(plan: &Plan, device: &mut dyn Device, view: View) -> Result<Contents, DeviceError> {
+        Ok(match plan.buffer(view).element {
+            Element::Index => Contents::Indices(device.read_index(view)?),
+            _ => Contents::Reals(device.read_double(view)?),
+        })
+    }
+
+    fn write(&self, device: &mut dyn Device, view: View) -> Result<(), DeviceError> {
+        match self {
+            Contents::Reals(values) => device.write(view, HostData::Double(values)),
+            Contents::Indices(values) => device.write(view, HostData::Index(values)),
+        }
+    }
+
+    /// Indices as reals too: their differences are whole numbers.
+    fn numbers(self) -> Vec<f64> {
+        match self {
+            Contents::Reals(values) => values,
+            Contents::Indices(values) => values.into_iter().map(f64::from).collect(),
+        }
+    }
+}
+
+/// What a launch should have written.
+struct Expected {
+    values: Vec<f64>,
+    /// Of every element's error.
+    tolerance: f64,
+}
+
+/// The device that knows better.
+struct Judge {
+    trainer: Trainer,
+}
+
+impl Judge {
+    /// What a launch makes of these inputs in f64, and how far rounding may carry from that.
+    fn expect(
+        &mut self,
+        index: usize,
+        inputs: &[(View, Contents)],
+        outputs: &[Operand],
+    ) -> Result<Vec<Expected>, DeviceError> {
+        let (plan, routine) = (
+            self.trainer.program().plan.clone(),
+            self.trainer.program().train,
+        );
+        let unit = unit(&plan, &plan.launches(routine)[index]);
+        let device = self.trainer.device();
+        let mut run = |disturber: Option<&mut Disturber>| -> Result<Vec<Vec<f64>>, DeviceError> {
+            let mut disturber = disturber;
+            for (view, contents) in inputs {
+                match (contents, &mut disturber) {
+                    (Contents::Reals(values), Some(disturber)) => {
+                        let mut values = values.clone();
+                        disturber.disturb(&mut values, unit);
+                        device.write(*view, HostData::Double(&values))?;
+                    }
+                    _ => contents.write(device, *view)?,
+                }
+            }
+            device.run_launch(routine, index)?;
+            let written = outputs.iter().map(|operand| operand.view);
+            written
+                .map(|view| Ok(Contents::read(&plan, device, view)?.numbers()))
+                .collect()
+        };
+        let values = run(None)?;
+        let mut moved = vec![0.0f64; values.len()];
+        for seed in 0..DISTURBED_RUNS {
+            let disturbed = run(Some(&mut Disturber::new(seed)))?;
+            for ((moved, disturbed), values) in moved.iter_mut().zip(&disturbed).zip(&values) {
+                *moved = moved.max(largest_difference(disturbed, values).1);
+            }
+        }
+        let expected = values.into_iter().zip(moved).zip(outputs);
+        let expected = expected.map(|((values, moved), operand)| {
+            let tolerance = match plan.buffer(operand.view).element {
+                Element::Real => MARGIN * (moved + unit * largest(&values)),
+                _ => 0.0, // an index is right or wrong
+            };
+            Expected { values, tolerance }
+        });
+        Ok(expected.collect())
+    }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |max, x| max.max(x.abs()))
+}
+
+/// The element where two vectors differ most, and by how much. A NaN differs infinitely from
+/// anything else.
+fn largest_difference(a: &[f64], b: &[f64]) -> (usize, f64) {
+    let mut worst = (0, 0.0);
+    for (index, (a, b)) in a.iter().zip(b).enumerate() {
+        let difference = match (a - b).abs() {
+            difference if !difference.is_nan() => difference,
+            _ if a.to_bits() == b.to_bits() => 0.0,
+            _ => f64::INFINITY,
+        };
+        if difference > worst.1 {
+            worst = (index, difference);
+        }
+    }
+    worst
+}
+
+/// ‖a − b‖ / ‖a‖, and 0 where both are 0.
+fn relative(a: &[f64], b: &[f64]) -> f64 {
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let difference = squares(&mut a.iter().zip(b).map(|(a, b)| a - b)).sqrt();
+    match difference {
+        0.0 => 0.0,
+        _ => difference / squares(&mut a.iter().copied()).sqrt(),
+    }
+}
+
+/// `a [128, 784], b [784, 512], …`
+fn shapes(launch: &Launch) -> String {
+    let operands = launch.kernel.operands();
+    let operands = operands.iter().filter(|operand| operand.name != UNUSED);
+    let shapes = operands.map(|operand| format!("{} {:?}", operand.name, operand.shape()));
+    shapes.collect::<Vec<_>>().join(", ")
+}
+
+/// Runs `steps` steps on both devices, up to the first launch that is wrong.
+///
+/// `judge` is the same model on the CPU in f64. `progress` is told how many launches are done.
+pub fn run(
+    mut participants: [Participant; 2],
+    judge: Trainer,
+    steps: usize,
+    progress: impl Fn(usize),
+) -> Result<Report, DeviceError> {
+    let (plan, routine) = (judge.program().plan.clone(), judge.program().train);
+    let launches = plan.launches(routine);
+    let mut judge = Judge { trainer: judge };
+    let mut report = Report {
+        devices: [0, 1].map(|i: usize| participants[i].name.clone()),
+        divergence: None,
+        steps: Vec::new(),
+        launches: Vec::new(),
+    };
+    for step in 1..=steps {
+        for (index, launch) in launches.iter().enumerate() {
+            let operands = launch.kernel.operands();
+            let outputs: Vec<Operand> = operands
+                .iter()
+                .copied()
+                .filter(Operand::is_written)
+                .collect();
+            let mut record = LaunchRecord {
+                step,
+                index,
+                launch: launch.label.clone(),
+                kernel: launch.kernel.name(),
+                shapes: shapes(launch),
+                error: [0.0; 2],
+                added: [0.0; 2],
+                apart: 0.0,
+            };
+            let mut written = [Vec::new(), Vec::new()];
+            for (which, participant) in participants.iter_mut().enumerate() {
+                let device = participant.trainer.device();
+                let mut inputs: Vec<(View, Contents)> = Vec::new();
+                for operand in operands.iter().filter(|operand| operand.is_read()) {
+                    let view = operand.view;
+                    let constant = plan.buffer(view).element == Element::Byte;
+                    if participant.judged && !constant && inputs.iter().all(|(v, _)| *v != view) {
+                        inputs.push((view, Contents::read(&plan, device, view)?));
+                    }
+                }
+                device.run_launch(routine, index)?;
+                for operand in &outputs {
+                    let contents = Contents::read(&plan, device, operand.view)?;
+                    written[which].push(contents.numbers());
+                }
+                if !participant.judged {
+                    continue;
+                }
+                let expected = judge.expect(index, &inputs, &outputs)?;
+                let compared = expected.iter().zip(&written[which]).zip(&outputs);
+                for ((expected, got), operand) in compared {
+                    let (element, difference) = largest_difference(got, &expected.values);
+                    record.added[which] = record.added[which].max(relative(&expected.values, got));
+                    if difference == 0.0 {
+                        continue;
+                    }
+                    record.error[which] = record.error[which].max(difference / expected.tolerance);
+                    if difference > expected.tolerance && report.divergence.is_none() {
+                        let buffer = &plan.buffer(operand.view).name;
+                        report.divergence = Some(Divergence {
+                            step,
+                            device: participant.name.clone(),
+                            launch: record.launch.clone(),
+                            kernel: record.kernel,
+                            shapes: record.shapes.clone(),
+                            operand: format!("`{}`, buffer `{buffer}`", operand.name),
+                            element,
+                            expected: expected.values[element],
+                            got: got[element],
+                            tolerance: expected.tolerance,
+                        });
+                    }
+                }
+            }
+            let pairs = written[0].iter().zip(&written[1]);
+            record.apart = pairs.map(|(a, b)| relative(a, b)).fold(0.0, f64::max);
+            report.launches.push(record);
+            if report.divergence.is_some() {
+                return Ok(report);
+            }
+            progress((step - 1) * launches.len() + index + 1);
+        }
+        let of_step = &report.launches[report.launches.len() - launches.len()..];
+        let record = summarise(step, of_step, &mut participants)?;
+        report.steps.push(record);
+    }
+    Ok(report)
+}
+
+fn summarise(
+    step: usize,
+    launches: &[LaunchRecord],
+    participants: &mut [Participant; 2],
+) -> Result<StepRecord, DeviceError> {
+    let mut loss = [0.0; 2];
+    let mut parameters = [Vec::new(), Vec::new()];
+    for (which, participant) in participants.iter_mut().enumerate() {
+        let losses = participant.trainer.program().losses.part(step - 1, 1);
+        loss[which] = participant.trainer.device().read_double(losses)?[0];
+        let tensors = participant.trainer.program().parameters.tensors.clone();
+        for tensor in &tensors {
+            let values = participant.trainer.device().read_double(tensor.value)?;
+            parameters[which].extend(values);
+        }
+    }
+    let most = |measure: fn(&LaunchRecord) -> f64| {
+        launches
+            .iter()
+            .max_by(|a, b| measure(a).total_cmp(&measure(b)))
+            .expect("a step has launches")
+    };
+    let (apart, added) = (most(|launch| launch.apart), most(|launch| launch.added[1]));
+    Ok(StepRecord {
+        step,
+        loss,
+        parameters_apart: relative(&parameters[0], &parameters[1]),
+        most_apart: apart.apart,
+        most_apart_launch: apart.launch.clone(),
+        most_added: added.added[1],
+        most_added_launch: added.launch.clone(),
+    })
+}
