@@ -5,6 +5,8 @@ mod denoise;
 mod devices;
 mod encode;
 mod evaluate;
+mod gradcheck;
+mod lockstep;
 mod progress;
 mod recipes;
 mod run;
@@ -18,7 +20,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use diabolo::device::{Choice, Selected, select};
+use diabolo::device::cpu::Cpu;
+use diabolo::device::gpu::GpuOptions;
+use diabolo::device::{Backend, Choice, Selected, any_gpu, select};
+use diabolo::gradcheck::Named;
 
 /// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
 /// labels.
@@ -32,6 +37,9 @@ use diabolo::device::{Choice, Selected, select};
   diabolo data list                          what there is to learn from
   diabolo devices                            what there is to compute on
   diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
+  diabolo gradcheck                          check every hand-written gradient, on every device
+  diabolo lockstep mnist-dense --devices cpu-f64,gpu
+                                             compare two devices launch by launch
 
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
@@ -56,6 +64,10 @@ enum Command {
     Denoise(denoise::Options),
     /// Judge a trained model's features with few labels
     Evaluate(evaluate::Options),
+    /// Check every hand-written gradient, on every device
+    Gradcheck(gradcheck::Options),
+    /// Run the same training steps on two devices and compare them launch by launch
+    Lockstep(lockstep::Options),
 }
 
 /// Where to compute.
@@ -76,6 +88,33 @@ impl DeviceOptions {
         eprintln!("device: {}", selected.reason);
         Ok(selected)
     }
+}
+
+/// A device by its exact name: `cpu-f64`, `cpu-f32`, `gpu`, `gpu-checked` (the driver checks every
+/// index), `gpu-naive` (matrix products by plain loops), or part of an adapter's name.
+fn backend(name: &str) -> Result<Named, Failure> {
+    let gpu = |options| -> Result<Backend, Failure> {
+        match any_gpu(options)? {
+            Some(context) => Ok(Backend::Gpu(context)),
+            // The same words as for any other missing GPU.
+            None => Ok(select(&Choice::Gpu, 0)?.backend),
+        }
+    };
+    let backend = match name {
+        "cpu-f64" => Backend::CpuDouble(Cpu::<f64>::pool(0)?),
+        "cpu-f32" | "cpu" => Backend::Cpu(Cpu::<f32>::pool(0)?),
+        "gpu-checked" => gpu(GpuOptions {
+            checked: true,
+            ..GpuOptions::default()
+        })?,
+        "gpu-naive" => gpu(GpuOptions::naive())?,
+        name => select(&name.parse()?, 0)?.backend,
+    };
+    let name = match name {
+        "cpu" => "cpu-f32".to_owned(),
+        name => name.to_owned(),
+    };
+    Ok(Named { name, backend })
 }
 
 /// Any error; its message is whole on its own.
@@ -117,6 +156,8 @@ pub fn main() -> ExitCode {
         Command::Encode(options) => encode::encode(&options),
         Command::Denoise(options) => denoise::denoise(&options),
         Command::Evaluate(options) => evaluate::evaluate(&options),
+        Command::Gradcheck(options) => gradcheck::gradcheck(&options),
+        Command::Lockstep(options) => lockstep::lockstep(&options),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,

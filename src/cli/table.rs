@@ -3,6 +3,8 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use diabolo::evaluate::{Denoising, K, Row};
+use diabolo::gradcheck;
+use diabolo::lockstep::{LaunchRecord, Report};
 
 /// A rule above, below and under the header; nothing between the rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -87,6 +89,131 @@ pub fn denoising(rows: &[Denoising]) -> Table {
             format!("{:+.2}", row.psnr_gain),
             similarity(row.ssim_noisy),
             similarity(row.ssim_restored),
+        ]);
+    }
+    table
+}
+
+/// Gradients that were checked.
+pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::Row>>) -> Table {
+    let mut table = new([
+        "layer", "quantity", "device", "shape", "points", "skipped", "worst", "allowed", "where",
+        "",
+    ]);
+    for column in [4, 5, 6, 7] {
+        let column = table.column_mut(column).expect("there are ten");
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in rows {
+        let row = row.borrow();
+        table.add_row([
+            row.layer.clone(),
+            row.quantity.clone(),
+            row.device.clone(),
+            format!("{:?}", row.shape),
+            row.checked.to_string(),
+            row.skipped.to_string(),
+            format!("{:.1e}", row.max_rel_error),
+            format!("{:.1e}", row.tolerance),
+            row.worst
+                .as_ref()
+                .map_or(String::new(), |worst| format!("{:?}", worst.index)),
+            if row.pass { "right" } else { "WRONG" }.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// How two devices come apart, step by step.
+pub fn lockstep_steps(report: &Report) -> Table {
+    let [one, other] = &report.devices;
+    let loss = |name: &str| format!("loss {name}");
+    let mut table = new([
+        "step",
+        &loss(one),
+        &loss(other),
+        "parameters apart",
+        "most apart",
+        "behind",
+        "most added",
+        "by",
+    ]);
+    for step in &report.steps {
+        table.add_row([
+            step.step.to_string(),
+            format!("{:.7}", step.loss[0]),
+            format!("{:.7}", step.loss[1]),
+            format!("{:.1e}", step.parameters_apart),
+            format!("{:.1e}", step.most_apart),
+            step.most_apart_launch.clone(),
+            format!("{:.1e}", step.most_added),
+            step.most_added_launch.clone(),
+        ]);
+    }
+    table
+}
+
+/// What each kernel contributes, over all steps.
+pub fn lockstep_kernels(report: &Report) -> Table {
+    let [one, other] = &report.devices;
+    let mut table = new([
+        "kernel",
+        "launches",
+        &format!("added on {one}"),
+        &format!("added on {other}"),
+        "part of what is allowed",
+    ]);
+    let mut kernels: Vec<&str> = Vec::new();
+    for launch in &report.launches {
+        if !kernels.contains(&launch.kernel) {
+            kernels.push(launch.kernel);
+        }
+    }
+    for kernel in kernels {
+        let launches = || {
+            report
+                .launches
+                .iter()
+                .filter(|launch| launch.kernel == kernel)
+        };
+        let most =
+            |measure: &dyn Fn(&LaunchRecord) -> f64| launches().map(measure).fold(0.0, f64::max);
+        table.add_row([
+            kernel.to_owned(),
+            launches().count().to_string(),
+            format!("{:.1e}", most(&|launch| launch.added[0])),
+            format!("{:.1e}", most(&|launch| launch.added[1])),
+            format!(
+                "{:.2}",
+                most(&|launch| launch.error[0].max(launch.error[1]))
+            ),
+        ]);
+    }
+    table
+}
+
+/// The launches of a step.
+pub fn lockstep_launches<'a>(
+    report: &Report,
+    launches: impl Iterator<Item = &'a LaunchRecord>,
+) -> Table {
+    let [one, other] = &report.devices;
+    let mut table = new([
+        "launch",
+        "kernel",
+        "shapes",
+        &format!("added on {one}"),
+        &format!("added on {other}"),
+        "apart",
+    ]);
+    for launch in launches {
+        table.add_row([
+            launch.launch.clone(),
+            launch.kernel.to_owned(),
+            launch.shapes.clone(),
+            format!("{:.1e}", launch.added[0]),
+            format!("{:.1e}", launch.added[1]),
+            format!("{:.1e}", launch.apart),
         ]);
     }
     table

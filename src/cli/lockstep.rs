@@ -1,0 +1,133 @@
+//! `diabolo lockstep`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use diabolo::device::Backend;
+use diabolo::device::cpu::Cpu;
+use diabolo::gradcheck::Named;
+use diabolo::lockstep::{Divergence, Participant, Report, run};
+use diabolo::recipe::Recipe;
+use diabolo::train::Trainer;
+
+use super::run::load;
+use super::{Done, Failure, backend, print, progress, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo lockstep mnist-dense --devices cpu-f64,cpu-f32      what rounding does to twenty steps
+  diabolo lockstep mnist-conv --devices cpu-f32,gpu --steps 1
+  diabolo lockstep mnist-conv --devices gpu-naive,gpu         matrix products by plain loops, by tiles
+  diabolo lockstep mnist-dense --devices gpu,gpu-checked      with and without checks of every index
+
+Every launch is judged on its own: f64 computes it from the very inputs that the device had. The
+first launch that is off by more than rounding of its sums explains is named, with the worst element
+and both values. If all are right, tables show how far the devices come apart, and through which
+kernels.
+
+Exit codes: 0 every launch is right, 1 one is not.")]
+pub struct Options {
+    /// A built-in recipe, or a file
+    recipe: String,
+    /// Two of cpu-f64, cpu-f32, gpu, gpu-checked, gpu-naive, or part of an adapter's name
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1..=2)]
+    devices: Vec<String>,
+    /// Training steps
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    steps: u16,
+    /// Where the data set is, instead of the recipe's place
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Also print every launch of the last step
+    #[arg(long)]
+    launches: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn lockstep(options: &Options) -> Result<Done, Failure> {
+    let [one, other] = &options.devices[..] else {
+        return Err("--devices takes two devices, as in --devices cpu-f64,gpu".into());
+    };
+    let devices = [backend(one)?, backend(other)?];
+    let mut recipe = Recipe::load(&options.recipe)?;
+    if let Some(path) = &options.data {
+        recipe.data.path = Some(path.clone());
+        recipe.check("with --data")?;
+    }
+    let steps = usize::from(options.steps);
+    let mut data = load(&recipe)?;
+    let images = steps * recipe.train.batch;
+    if data.train.count < images {
+        return Err(format!(
+            "{steps} steps of {} images are more than the {} there are: fewer --steps",
+            recipe.train.batch, data.train.count
+        )
+        .into());
+    }
+    data.truncate(images, 1);
+    let trainer = |backend: &Backend| Trainer::new(&recipe, &data.train, &data.test, backend, None);
+    let participants = devices.map(|Named { name, backend }| -> Result<Participant, Failure> {
+        Ok(Participant {
+            trainer: trainer(&backend)?,
+            judged: !matches!(backend, Backend::CpuDouble(_)),
+            name,
+        })
+    });
+    let [one, other] = participants;
+    let judge = trainer(&Backend::CpuDouble(Cpu::<f64>::pool(0)?))?;
+
+    let launches = judge.program().plan.launches(judge.program().train).len();
+    let bar = progress::bar("comparing", (steps * launches) as u64);
+    let report = run([one?, other?], judge, steps, |done| {
+        bar.set_position(done as u64)
+    })?;
+    bar.finish_and_clear();
+
+    if options.json {
+        print(serde_json::to_string_pretty(&report)?)?;
+    } else {
+        show(&report, options.launches)?;
+    }
+    match &report.divergence {
+        None => Ok(Done::Fully),
+        Some(divergence) => Err(describe(divergence).into()),
+    }
+}
+
+fn show(report: &Report, launches: bool) -> Result<(), Failure> {
+    let Some(last) = report.steps.last() else {
+        return Ok(());
+    };
+    print(table::lockstep_steps(report))?;
+    print(table::lockstep_kernels(report))?;
+    if launches {
+        let of_last = report
+            .launches
+            .iter()
+            .filter(|launch| launch.step == last.step);
+        print(table::lockstep_launches(report, of_last))?;
+    }
+    Ok(())
+}
+
+fn describe(divergence: &Divergence) -> String {
+    let Divergence {
+        step,
+        device,
+        launch,
+        kernel,
+        shapes,
+        operand,
+        element,
+        ..
+    } = divergence;
+    format!(
+        "step {step} on {device}: the first launch that is wrong is `{launch}`, kernel {kernel} \
+         ({shapes}): element {element} of {operand} is {:e}, and f64 makes {:e} of the same inputs, \
+         with {:.1e} allowed",
+        divergence.got, divergence.expected, divergence.tolerance
+    )
+}
