@@ -311,3 +311,82 @@ impl Truth {
         (0..gradients.len()).map(compare).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Activation, Window};
+    use crate::layers::{ActivationLayer, Layer, MaxPool2d};
+
+    /// A layer that has a kink where its inputs are equal, on inputs from ± `reach`.
+    fn case(reach: f32, layer: impl Layer + Clone + 'static) -> Case {
+        let make = |_: &mut _, _: &mut _| -> Box<dyn Layer> { Box::new(layer.clone()) };
+        let mut case = Case::layer("kink", "kink".to_owned(), &[2, 4, 4, 3], make);
+        case.inputs[0].1 = -reach..reach;
+        case
+    }
+
+    fn relu(reach: f32) -> Case {
+        let (name, activation) = ("relu".to_owned(), Activation::Relu);
+        case(reach, ActivationLayer { name, activation })
+    }
+
+    fn max_pool(reach: f32) -> Case {
+        let window = Window {
+            size: [4; 2],
+            kernel: [2; 2],
+            stride: [2; 2],
+            padding: [0; 2],
+            dilation: [1; 2],
+        };
+        let name = "pool".to_owned();
+        case(reach, MaxPool2d { name, window })
+    }
+
+    fn in_f64(case: &Case) -> Row {
+        let backend = Backend::CpuDouble(Cpu::<f64>::pool(1).expect("a thread"));
+        let name = "cpu-f64".to_owned();
+        let rows = check(case, 0, None, &[Named { name, backend }]).expect("runs");
+        rows.into_iter().next().expect("the input")
+    }
+
+    #[test]
+    fn a_check_that_skipped_everything_fails() {
+        for case in [relu(1e-9), max_pool(1e-9)] {
+            let row = in_f64(&case);
+            assert_eq!((row.checked, row.skipped), (0, MOST_POINTS), "{row:?}");
+            assert!(!row.pass);
+        }
+    }
+
+    #[test]
+    fn kinks_are_skipped_and_counted_and_the_rest_is_right() {
+        // The smallest width reaches 6e-6 to either side: about a fifth of these are nearer to 0.
+        let row = in_f64(&relu(3e-5));
+        assert!(
+            row.pass && row.skipped > 0 && row.checked > row.skipped,
+            "{row:?}"
+        );
+        // A point far from every kink skips nothing.
+        for case in [relu(1.0), max_pool(1.0)] {
+            let row = in_f64(&case);
+            assert!(row.pass && row.skipped == 0, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_a_number_fails() {
+        let mut verdict = Verdict::new(1e-6);
+        verdict.compare(0, 1.0, 1.0, 1.0);
+        assert!(verdict.pass());
+        verdict.compare(1, 1.0, f64::NAN, 1.0);
+        verdict.compare(2, 1.0, 1.0, 1.0);
+        assert!(!verdict.pass());
+    }
+
+    #[test]
+    fn an_element_is_found_by_its_row_major_index() {
+        assert_eq!(index(&[2, 3, 4], 23), [1, 2, 3]);
+        assert_eq!(index(&[2, 3, 4], 5), [0, 1, 1]);
+    }
+}

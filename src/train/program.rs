@@ -98,7 +98,16 @@ impl Program {
     ///
     /// `recipe.train.batch` must not exceed `data.train`.
     pub fn new(recipe: &Recipe, data: DataShape, memory: u64) -> Result<Program, TrainError> {
-        let mut plan = PlanBuilder::new();
+        Program::in_plan(PlanBuilder::new(), recipe, data, memory)
+    }
+
+    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say.
+    pub fn in_plan(
+        mut plan: PlanBuilder,
+        recipe: &Recipe,
+        data: DataShape,
+        memory: u64,
+    ) -> Result<Program, TrainError> {
         let model = Autoencoder::new(&mut plan, &recipe.model.shape(data.image))?;
         let features = data.image.features();
         let batch = recipe.train.batch;

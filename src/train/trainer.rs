@@ -12,7 +12,7 @@ use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::adam::Hyperparameters;
 use crate::machine::memory_limit;
-use crate::plan::Element;
+use crate::plan::{Element, PlanBuilder};
 use crate::recipe::Recipe;
 
 use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
@@ -75,6 +75,25 @@ impl Trainer {
         backend: &Backend,
         checkpoint: Option<Checkpoint>,
     ) -> Result<Trainer, TrainError> {
+        Trainer::in_plan(
+            PlanBuilder::new(),
+            recipe,
+            train,
+            held_out,
+            backend,
+            checkpoint,
+        )
+    }
+
+    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say.
+    pub fn in_plan(
+        plan: PlanBuilder,
+        recipe: &Recipe,
+        train: &Images,
+        held_out: &Images,
+        backend: &Backend,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Trainer, TrainError> {
         let batch = recipe.train.batch;
         if batch > train.count {
             return Err(TrainError::BatchTooLarge {
@@ -87,7 +106,7 @@ impl Trainer {
             held_out: held_out.count,
             image: train.shape(),
         };
-        let program = Program::new(recipe, shape, memory_limit())?;
+        let program = Program::in_plan(plan, recipe, shape, memory_limit())?;
         let mut device = backend.load(program.plan.clone())?;
         device.write(program.images, HostData::Byte(&train.bytes()))?;
         device.write(program.held_out, HostData::Byte(&held_out.bytes()))?;

@@ -1,0 +1,160 @@
+//! Lockstep names the launch that is wrong, and finds nothing where nothing is.
+
+#[path = "common/adapter.rs"]
+mod adapter;
+mod common;
+
+use std::borrow::Cow;
+
+use adapter::gpu;
+use common::{digits, small, small_conv};
+use diabolo::device::Backend;
+use diabolo::device::cpu::Cpu;
+use diabolo::device::gpu::GpuOptions;
+use diabolo::lockstep::{Participant, Report, run};
+use diabolo::recipe::{PoolName, Recipe};
+use diabolo::train::Trainer;
+
+fn double() -> Backend {
+    Backend::CpuDouble(Cpu::<f64>::pool(2).expect("threads"))
+}
+
+fn single() -> Backend {
+    Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"))
+}
+
+fn gpu_with(options: GpuOptions) -> Option<Backend> {
+    gpu(options).map(Backend::Gpu)
+}
+
+/// Steps of a recipe on two devices.
+fn lockstep(recipe: &Recipe, devices: [(&str, Backend); 2], steps: usize) -> Report {
+    let data = digits();
+    let trainer = |backend: &Backend| {
+        Trainer::new(recipe, &data.train, &data.test, backend, None).expect("fits")
+    };
+    let participants = devices.map(|(name, backend)| Participant {
+        name: name.to_owned(),
+        trainer: trainer(&backend),
+        judged: !matches!(backend, Backend::CpuDouble(_)),
+    });
+    run(participants, trainer(&double()), steps, |_| ()).expect("runs")
+}
+
+/// A convolutional model with the other pooling.
+fn average_pooled() -> Recipe {
+    let mut recipe = small_conv();
+    recipe.model.convolutions[0].pool = Some(PoolName::Average);
+    recipe
+}
+
+#[test]
+fn every_launch_is_right_on_the_cpu_and_on_a_gpu() {
+    for recipe in [small(), small_conv(), average_pooled()] {
+        let other =
+            gpu_with(GpuOptions::default()).map_or(("cpu-f64", double()), |gpu| ("gpu", gpu));
+        let report = lockstep(&recipe, [("cpu-f32", single()), other], 3);
+        assert!(report.divergence.is_none(), "{:?}", report.divergence);
+        assert_eq!(report.steps.len(), 3);
+        let errors = || report.launches.iter().flat_map(|launch| launch.error);
+        // The tolerances are neither tight nor idle: rounding uses a part of them.
+        let largest = errors().fold(0.0, f64::max);
+        assert!((1e-3..0.7).contains(&largest), "{largest}");
+        println!("{}: at most {largest:.2} of what is allowed", recipe.name);
+    }
+}
+
+#[test]
+fn a_device_in_lockstep_with_itself_is_never_apart() {
+    let report = lockstep(&small_conv(), [("one", single()), ("other", single())], 2);
+    assert!(report.launches.iter().all(|launch| launch.apart == 0.0));
+    assert!(report.steps.iter().all(|step| step.loss[0] == step.loss[1]));
+    let Some(unchecked) = gpu_with(GpuOptions::default()) else {
+        return;
+    };
+    let checked = gpu_with(GpuOptions {
+        checked: true,
+        ..GpuOptions::default()
+    });
+    let checked = checked.expect("as the other");
+    let devices = [("gpu", unchecked), ("gpu-checked", checked)];
+    let report = lockstep(&small_conv(), devices, 2);
+    assert!(report.launches.iter().all(|launch| launch.apart == 0.0));
+}
+
+#[test]
+fn products_by_tiles_and_by_plain_loops_are_both_right() {
+    let (Some(tiles), Some(loops)) = (
+        gpu_with(GpuOptions::default()),
+        gpu_with(GpuOptions::naive()),
+    ) else {
+        return;
+    };
+    let report = lockstep(&small_conv(), [("gpu-naive", loops), ("gpu", tiles)], 2);
+    assert!(report.divergence.is_none(), "{:?}", report.divergence);
+}
+
+/// A fault: the kernel whose shader has it, what stands there, and what is put in its place.
+type Fault = (&'static str, &'static str, &'static str);
+
+/// Shaders with the fault of this number.
+fn faulty<const N: usize>() -> GpuOptions {
+    GpuOptions {
+        rewrite: |name, shader| {
+            let (kernel, from, to) = FAULTS[N];
+            if name != kernel {
+                return Cow::Borrowed(shader);
+            }
+            assert!(shader.contains(from), "{kernel} has no `{from}`");
+            Cow::Owned(shader.replace(from, to))
+        },
+        ..GpuOptions::default()
+    }
+}
+
+const FAULTS: [Fault; 9] = [
+    ("gemm", "value += bias[col];", "value -= bias[col];"),
+    ("conv2d", "tap % dims.kernel.y", "tap / dims.kernel.y"),
+    ("conv2d_data_gradient", "weight[line", "weight[1u + line"),
+    ("batch_norm_statistics", "1e-5", "1e-3"),
+    ("batch_norm_backward_apply", "d_beta[", "0.0 * d_beta["),
+    ("activation_backward", "slope(y[i])", "1.0"),
+    ("max_pool", "value > largest", "value < largest"),
+    (
+        "loss_gradient",
+        "/ f32(dims.elements)",
+        "/ f32(dims.elements + 1u)",
+    ),
+    ("adam", "* scale +", "+"),
+];
+
+#[test]
+fn a_fault_in_a_shader_is_named() {
+    let options = [
+        faulty::<0>(),
+        faulty::<1>(),
+        faulty::<2>(),
+        faulty::<3>(),
+        faulty::<4>(),
+        faulty::<5>(),
+        faulty::<6>(),
+        faulty::<7>(),
+        faulty::<8>(),
+    ];
+    for ((kernel, from, to), options) in FAULTS.into_iter().zip(options) {
+        let Some(gpu) = gpu_with(options) else { return };
+        let recipe = match kernel {
+            "gemm" | "activation_backward" => small(), // which ends in a dense layer with a sigmoid
+            _ => small_conv(),
+        };
+        let report = lockstep(&recipe, [("cpu-f32", single()), ("broken", gpu)], 2);
+        let found = report.divergence;
+        let found = found.unwrap_or_else(|| panic!("{kernel}: `{from}` → `{to}` was not found"));
+        println!(
+            "{kernel}: `{from}` → `{to}`: {}, {}",
+            found.launch, found.operand
+        );
+        assert_eq!((found.kernel, found.device.as_str()), (kernel, "broken"));
+        assert!((found.got - found.expected).abs() > found.tolerance);
+    }
+}
