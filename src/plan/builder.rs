@@ -49,7 +49,7 @@ impl PlanBuilder {
         Self::default()
     }
 
-    /// An empty plan that gives every buffer memory of its own, with [`GUARD`] elements on either side
+    /// An empty plan that gives every buffer memory of its own, with a few elements on either side
     /// that no view reaches: whoever fills them and finds them changed, or finds their contents in a
     /// result, has found an access out of bounds. [`Plan::guards`] says where they are.
     pub fn guarded() -> Self {
