@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::{Entry, entry, names, unknown};
 use super::{DataError, Dataset, arrays, cifar, fashion_mnist, folder, mnist};
-
-/// Most values of an image: beyond it even one weight matrix would not fit any memory.
-const MOST_VALUES: usize = 1 << 24;
+use crate::image::{ImageShape, MOST_VALUES};
 
 /// The part of the images to test on, where nothing else says which.
 const TEST_PART: f64 = 0.1;
@@ -168,6 +166,18 @@ impl Selection {
     /// What pictures are converted to.
     pub fn colour(&self) -> Colour {
         self.colour.unwrap_or_default()
+    }
+
+    /// The shape of the images, where the data set or the keys say it: elsewhere the files decide.
+    pub fn image(&self) -> Option<ImageShape> {
+        let fixed = entry(&self.name).ok()?.shape;
+        let resized = || Some([self.height?, self.width?, self.colour().channels()]);
+        let [height, width, channels] = fixed.or_else(resized)?;
+        Some(ImageShape {
+            height,
+            width,
+            channels,
+        })
     }
 
     /// The part of the images to test on, where no others are given.

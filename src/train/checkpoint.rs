@@ -1,14 +1,16 @@
 //! Weights and checkpoints as safetensors files, in PyTorch's names and layouts.
 
-use std::collections::HashMap;
+mod file;
+
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub use self::file::ReadError;
+use self::file::{File, save};
 use crate::device::{Device, DeviceError, HostData};
-use crate::files::{FileError, write_atomically};
+use crate::files::FileError;
 use crate::image::ImageShape;
 use crate::layers::{Parameters, Role, Tensor};
 use crate::models::ModelError;
@@ -18,15 +20,10 @@ use crate::recipe::{Recipe, RecipeError};
 /// A checkpoint that cannot be read, or does not fit.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
-    /// Not there, or not readable.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not a safetensors file, or not one of ours.
+    /// Not there, damaged, or no safetensors file.
+    #[error(transparent)]
+    File(#[from] ReadError),
+    /// Not one of ours.
     #[error("{path} is not a checkpoint of this program: {reason}")]
     Format {
         /// The file.
@@ -317,140 +314,5 @@ impl Weights {
     ) -> Result<(Weights, Recipe), CheckpointError> {
         let (weights, recipe, _) = File::read(path)?.model(declare)?;
         Ok((weights, recipe))
-    }
-}
-
-fn save(
-    path: &Path,
-    entries: &[(String, &Stored)],
-    step: u64,
-    metadata: &[(&str, String)],
-) -> Result<(), FileError> {
-    let view = |shape: &[usize], bytes| {
-        TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shapes are those of the values")
-    };
-    let mut views: Vec<(String, TensorView)> = entries
-        .iter()
-        .map(|(name, s)| {
-            (
-                name.clone(),
-                view(&s.shape, bytemuck::cast_slice(&s.values)),
-            )
-        })
-        .collect();
-    // PyTorch's batch norm counts its batches, and misses the counter where it is not there.
-    let count = (step as i64).to_le_bytes();
-    for (name, _) in entries {
-        if let Some(norm) = name.strip_suffix(".running_mean") {
-            let counter = TensorView::new(Dtype::I64, vec![], &count).expect("one i64");
-            views.push((format!("{norm}.num_batches_tracked"), counter));
-        }
-    }
-    let mut info: HashMap<String, String> = metadata
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.clone()))
-        .collect();
-    info.insert("format".to_owned(), "pt".to_owned());
-    let bytes = safetensors::serialize(views, Some(info)).expect("names are unique");
-    write_atomically(path, |writer| writer.write_all(&bytes))
-}
-
-/// A safetensors file, read whole.
-struct File {
-    path: PathBuf,
-    bytes: Vec<u8>,
-    metadata: HashMap<String, String>,
-}
-
-impl File {
-    fn read(path: &Path) -> Result<File, CheckpointError> {
-        let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let format = |reason: String| CheckpointError::Format {
-            path: path.to_owned(),
-            reason,
-        };
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
-        SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
-        Ok(File {
-            path: path.to_owned(),
-            metadata: header.metadata().clone().unwrap_or_default(),
-            bytes,
-        })
-    }
-
-    fn entry(&self, key: &str) -> Result<&str, CheckpointError> {
-        let value = self.metadata.get(key).map(String::as_str);
-        value.ok_or_else(|| CheckpointError::Format {
-            path: self.path.clone(),
-            reason: format!("its header has no `{key}`"),
-        })
-    }
-
-    fn number(&self, key: &str) -> Result<usize, CheckpointError> {
-        let value = self.entry(key)?;
-        value.parse().map_err(|_| CheckpointError::Format {
-            path: self.path.clone(),
-            reason: format!("`{key}` is {value:?}, not a number"),
-        })
-    }
-
-    /// The tensor `{prefix}{name}`, which must have this shape.
-    fn tensor(&self, prefix: &str, name: &str, shape: &[usize]) -> Result<Stored, CheckpointError> {
-        let wrong = |reason: String| CheckpointError::Shape {
-            path: self.path.clone(),
-            reason,
-        };
-        let tensors = SafeTensors::deserialize(&self.bytes).expect("checked when read");
-        let full = format!("{prefix}{name}");
-        let view = tensors
-            .tensor(&full)
-            .map_err(|_| wrong(format!("tensor `{full}` is missing")))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
-            return Err(wrong(format!(
-                "tensor `{full}` is {:?} {:?}, expected F32 {shape:?}",
-                view.dtype(),
-                view.shape()
-            )));
-        }
-        Ok(Stored {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            values: bytemuck::pod_collect_to_vec(view.data()),
-        })
-    }
-
-    /// The model's tensors, checked against the recipe that is stored beside them.
-    fn model(
-        &self,
-        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
-    ) -> Result<(Weights, Recipe, Parameters), CheckpointError> {
-        let origin = format!("in {}", self.path.display());
-        let recipe = Recipe::parse(&origin, self.entry("diabolo.recipe")?)?;
-        let shape = |reason: String| CheckpointError::Shape {
-            path: self.path.clone(),
-            reason,
-        };
-        let image = self.entry("diabolo.image")?;
-        let sides: Vec<usize> = image.split('×').flat_map(str::parse).collect();
-        let &[height, width, channels] = &sides[..] else {
-            return Err(shape(format!(
-                "`diabolo.image` is {image:?}, no image shape"
-            )));
-        };
-        let image = ImageShape {
-            height,
-            width,
-            channels,
-        };
-        let parameters = declare(&recipe, image).map_err(|error| shape(error.to_string()))?;
-        let stored = parameters.tensors.iter();
-        let weights = stored
-            .map(|tensor| self.tensor("", &tensor.name, tensor.layout.stored_shape()))
-            .collect::<Result<_, _>>()
-            .map(|tensors| Weights { image, tensors })?;
-        Ok((weights, recipe, parameters))
     }
 }

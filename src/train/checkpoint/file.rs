@@ -1,0 +1,178 @@
+//! The safetensors files behind weights and checkpoints.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use thiserror::Error;
+
+use super::{CheckpointError, Stored, Weights};
+use crate::files::{FileError, write_atomically};
+use crate::image::ImageShape;
+use crate::layers::Parameters;
+use crate::models::ModelError;
+use crate::recipe::Recipe;
+
+/// A safetensors file that cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// Not there, or not readable.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Cut off, or something else.
+    #[error("{path} is damaged, or no safetensors file: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What follows a batch norm's name where its running mean is kept.
+pub(super) const RUNNING_MEAN: &str = ".running_mean";
+/// What follows it where PyTorch counts batches.
+pub(super) const BATCHES: &str = ".num_batches_tracked";
+
+/// Writes tensors and metadata, whole or not at all. Every batch norm among them gets a counter.
+pub(super) fn save(
+    path: &Path,
+    entries: &[(String, &Stored)],
+    step: u64,
+    metadata: &[(&str, String)],
+) -> Result<(), FileError> {
+    let view = |shape: &[usize], bytes| {
+        TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shapes are those of the values")
+    };
+    let mut views: Vec<(String, TensorView)> = entries
+        .iter()
+        .map(|(name, s)| {
+            (
+                name.clone(),
+                view(&s.shape, bytemuck::cast_slice(&s.values)),
+            )
+        })
+        .collect();
+    // PyTorch's batch norm counts its batches, and misses the counter where it is not there.
+    let count = (step as i64).to_le_bytes();
+    for (name, _) in entries {
+        if let Some(norm) = name.strip_suffix(RUNNING_MEAN) {
+            let counter = TensorView::new(Dtype::I64, vec![], &count).expect("one i64");
+            views.push((format!("{norm}{BATCHES}"), counter));
+        }
+    }
+    let mut info: HashMap<String, String> = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
+    info.insert("format".to_owned(), "pt".to_owned());
+    let bytes = safetensors::serialize(views, Some(info)).expect("names are unique");
+    write_atomically(path, |writer| writer.write_all(&bytes))
+}
+
+/// A safetensors file, read whole.
+pub(super) struct File {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> Result<File, ReadError> {
+        let bytes = std::fs::read(path).map_err(|source| ReadError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        let format = |reason: String| ReadError::Format {
+            path: path.to_owned(),
+            reason,
+        };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
+        SafeTensors::deserialize(&bytes).map_err(|e| format(e.to_string()))?;
+        Ok(File {
+            path: path.to_owned(),
+            metadata: header.metadata().clone().unwrap_or_default(),
+            bytes,
+        })
+    }
+
+    /// Its tensors.
+    pub(super) fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("checked when read")
+    }
+
+    fn entry(&self, key: &str) -> Result<&str, CheckpointError> {
+        let value = self.metadata.get(key).map(String::as_str);
+        value.ok_or_else(|| CheckpointError::Format {
+            path: self.path.clone(),
+            reason: format!("its header has no `{key}`"),
+        })
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<usize, CheckpointError> {
+        let value = self.entry(key)?;
+        value.parse().map_err(|_| CheckpointError::Format {
+            path: self.path.clone(),
+            reason: format!("`{key}` is {value:?}, not a number"),
+        })
+    }
+
+    /// The tensor `{prefix}{name}`, which must have this shape.
+    pub(super) fn tensor(
+        &self,
+        prefix: &str,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Stored, CheckpointError> {
+        let wrong = |reason: String| CheckpointError::Shape {
+            path: self.path.clone(),
+            reason,
+        };
+        let tensors = self.tensors();
+        let full = format!("{prefix}{name}");
+        let view = tensors
+            .tensor(&full)
+            .map_err(|_| wrong(format!("tensor `{full}` is missing")))?;
+        if view.dtype() != Dtype::F32 || view.shape() != shape {
+            return Err(wrong(format!(
+                "tensor `{full}` is {:?} {:?}, expected F32 {shape:?}",
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        Ok(Stored {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            values: bytemuck::pod_collect_to_vec(view.data()),
+        })
+    }
+
+    /// The model's tensors, checked against the recipe that is stored beside them.
+    pub(super) fn model(
+        &self,
+        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
+    ) -> Result<(Weights, Recipe, Parameters), CheckpointError> {
+        let origin = format!("in {}", self.path.display());
+        let recipe = Recipe::parse(&origin, self.entry("diabolo.recipe")?)?;
+        let shape = |reason: String| CheckpointError::Shape {
+            path: self.path.clone(),
+            reason,
+        };
+        let image: ImageShape = self
+            .entry("diabolo.image")?
+            .parse()
+            .map_err(|error| shape(format!("`diabolo.image`: {error}")))?;
+        let parameters = declare(&recipe, image).map_err(|error| shape(error.to_string()))?;
+        let stored = parameters.tensors.iter();
+        let weights = stored
+            .map(|tensor| self.tensor("", &tensor.name, tensor.layout.stored_shape()))
+            .collect::<Result<_, _>>()
+            .map(|tensors| Weights { image, tensors })?;
+        Ok((weights, recipe, parameters))
+    }
+}
