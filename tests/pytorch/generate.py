@@ -1,5 +1,6 @@
-"""Writes what PyTorch computes, in double precision, for main.rs and convolution.rs beside it:
-reference.safetensors and convolution.safetensors.
+"""Writes what PyTorch computes for the tests beside it: in double precision reference.safetensors,
+convolution.safetensors and evaluation.safetensors, and the state_dicts dense.safetensors and
+conv.safetensors of two trained models in f32.
 
 Usage: pip install -r requirements.txt && python generate.py
 """
@@ -33,6 +34,7 @@ def layer(prefix, module, x, activation):
     keep(prefix, x=x, y=y, dy=dy, dx=x.grad, **gradients)
 
 
+norms = {}
 activations = {
     "identity": lambda x: x,
     "relu": torch.relu,
@@ -49,6 +51,7 @@ for name, activation in activations.items():
     nn.init.normal_(norm.bias)
     layer(f"batch_norm.{name}", norm, 3 + 2 * torch.randn(33, 7), activation)
     keep(f"batch_norm.{name}", new_mean=norm.running_mean, new_var=norm.running_var)
+    norms[name] = norm
 
 for name, loss in {"mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}.items():
     y = (3 * torch.randn(129)).requires_grad_(True)
@@ -111,6 +114,7 @@ def train(name, model, loss, clean, noisy):
     keep(f"model.{name}", codes=model.encode(clean[0]))
 
 
+trained = {}  # models, each with some images; of the dense ones the last
 for name, loss, last in [
     ("mse", F.mse_loss, [nn.Sigmoid()]),
     ("bce", F.binary_cross_entropy_with_logits, []),
@@ -118,6 +122,7 @@ for name, loss, last in [
     model = Autoencoder(last)
     clean = torch.rand(20, 33, 12)
     train(name, model, loss, clean, clean + 0.5 * torch.randn_like(clean))
+    trained["dense"] = model, clean[0]
 
 
 class ConvolutionalAutoencoder(nn.Module):
@@ -151,10 +156,13 @@ class ConvolutionalAutoencoder(nn.Module):
 
 clean = torch.rand(20, 5, 12, 8, 3)
 noisy = clean + 0.5 * torch.randn_like(clean)
-train("conv", ConvolutionalAutoencoder(), F.mse_loss, clean, noisy)
+model = ConvolutionalAutoencoder()
+train("conv", model, F.mse_loss, clean, noisy)
+trained["conv"] = model, clean[0]
+reference = out
 
 metadata = {"torch": torch.__version__}
-save_file(out, Path(__file__).with_name("reference.safetensors"), metadata)
+save_file(reference, Path(__file__).with_name("reference.safetensors"), metadata)
 
 # Convolutions over random geometries. Inputs follow a formula, here and in Rust, so that only
 # results need to be kept. Images are [N, H, W, C] outside PyTorch.
@@ -226,3 +234,22 @@ for index, (size, factor) in enumerate([([3, 5], [2, 2]), ([4, 1], [1, 3])]):
     gradients(f"upsample.{index}", enlarge, formula([2, *size, 3], 1))
 
 save_file(out, Path(__file__).with_name("convolution.safetensors"), metadata)
+
+# Evaluation: batch norm with the running statistics that its step above has left, and the two
+# trained models as anybody would save them. Their weights and images are rounded to f32, their
+# outputs computed from those in double precision.
+out = {}
+for name, norm in norms.items():
+    y = activations[name](norm.eval()(reference[f"batch_norm.{name}.x"]))
+    keep(f"batch_norm.{name}", y=y)
+
+for name, (model, images) in trained.items():
+    state = model.float().state_dict()
+    save_file(state, Path(__file__).with_name(f"{name}.safetensors"))
+    model.double().eval()
+    images = images.float().double()
+    y = model(images)
+    restored = torch.sigmoid(y) if name == "dense" else y  # which learnt by its logits
+    keep(name, images=images, codes=model.encode(images), restored=restored)
+
+save_file(out, Path(__file__).with_name("evaluation.safetensors"), metadata)
