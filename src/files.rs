@@ -22,6 +22,22 @@ pub struct FileError {
     pub source: io::Error,
 }
 
+/// The folder that `path` lies in.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Names for what is not finished: a killed process cannot clean up, so its leftover should at
+/// least say what it is.
+pub fn temporary_name() -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    builder.prefix(".diabolo-").suffix(".partial");
+    builder
+}
+
 /// Writes the file at `path` whole or not at all.
 ///
 /// `write` fills a temporary file in the same folder, because a rename is atomic only within one
@@ -42,20 +58,14 @@ pub fn write_atomically(
             source,
         }
     };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = Builder::new();
-    // A killed process cannot clean up: its leftover should at least say what it is.
-    builder.prefix(".diabolo-").suffix(".partial");
+    let mut builder = temporary_name();
     // Temporary files are private by default; a result should be as readable as any other file.
     // The process's umask still applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
 
     let mut file = builder
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(path))
         .map_err(failed("creating a temporary file in the same folder"))?;
     let mut writer = BufWriter::new(file.as_file_mut());
     write(&mut writer)

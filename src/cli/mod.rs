@@ -6,6 +6,7 @@ mod devices;
 mod encode;
 mod evaluate;
 mod gradcheck;
+mod import;
 mod lockstep;
 mod progress;
 mod recipes;
@@ -37,6 +38,8 @@ use diabolo::gradcheck::Named;
   diabolo data list                          what there is to learn from
   diabolo devices                            what there is to compute on
   diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
+  diabolo import model.safetensors --recipe mnist-dense --out runs/torch
+                                             make a run of a model that PyTorch trained
   diabolo gradcheck                          check every hand-written gradient, on every device
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
                                              compare two devices launch by launch
@@ -64,6 +67,8 @@ enum Command {
     Denoise(denoise::Options),
     /// Judge a trained model's features with few labels
     Evaluate(evaluate::Options),
+    /// Make a run of a model that PyTorch trained
+    Import(import::Options),
     /// Check every hand-written gradient, on every device
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
@@ -156,6 +161,7 @@ pub fn main() -> ExitCode {
         Command::Encode(options) => encode::encode(&options),
         Command::Denoise(options) => denoise::denoise(&options),
         Command::Evaluate(options) => evaluate::evaluate(&options),
+        Command::Import(options) => import::import(&options),
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
     };

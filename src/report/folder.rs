@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::files::{FileError, write_atomically};
+use crate::files::{FileError, folder_of, temporary_name, write_atomically};
 use crate::recipe::{Recipe, RecipeError};
 use crate::train::{Checkpoint, CheckpointError, Weights, declare};
 
@@ -116,6 +116,29 @@ impl RunFolder {
             writer.write_all(recipe.to_toml().as_bytes())
         })?;
         Ok(())
+    }
+
+    /// Makes the folder of a model that was trained elsewhere. Nothing of an older run goes before
+    /// the whole of the new model is on the disk, beside the folder or in it.
+    pub fn settle(
+        &self,
+        recipe: &Recipe,
+        weights: &Weights,
+        batches: u64,
+    ) -> Result<(), FolderError> {
+        let beside = match self.path.is_dir() {
+            true => &self.path,
+            false => folder_of(&self.path),
+        };
+        std::fs::create_dir_all(beside).map_err(|source| self.io("create", source))?;
+        let staging = temporary_name()
+            .tempdir_in(beside)
+            .map_err(|source| self.io("create a temporary folder for", source))?;
+        let staged = RunFolder::existing(staging.path());
+        weights.save(&staged.model(), recipe, batches)?;
+        self.begin(recipe)?;
+        std::fs::rename(staged.model(), self.model())
+            .map_err(|source| self.io("rename the model into", source))
     }
 
     fn resume(self, recipe: &Recipe) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {

@@ -1,6 +1,7 @@
 //! Weights and checkpoints as safetensors files, in PyTorch's names and layouts.
 
 mod file;
+mod import;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use thiserror::Error;
 
 pub use self::file::ReadError;
 use self::file::{File, save};
+pub use self::import::{ImportError, Imported};
 use crate::device::{Device, DeviceError, HostData};
 use crate::files::FileError;
 use crate::image::ImageShape;

@@ -6,7 +6,9 @@ mod metrics;
 mod program;
 mod trainer;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Progress, ReadError, Stored, Weights};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, ImportError, Imported, Progress, ReadError, Stored, Weights,
+};
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics};
 pub use program::{DataShape, EvaluationPass, Program, noise, train_step};
