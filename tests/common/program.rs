@@ -24,6 +24,7 @@ pub fn succeed(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Runs a command that must fail, with one message and no panic. Returns the message.
+#[allow(dead_code)] // Not every test file has something refused.
 pub fn fail(folder: &Path, arguments: &[&str]) -> String {
     let output = output(folder, arguments);
     let error = String::from_utf8(output.stderr).expect("text");

@@ -1,4 +1,5 @@
-//! Layers, losses, Adam and whole models against PyTorch's numbers.
+//! Layers, losses, Adam and whole models against PyTorch's numbers, and models from one to the
+//! other.
 //!
 //! `generate.py` wrote the numbers, in double precision. `cargo test --release --test pytorch --
 //! --nocapture` prints how many tensors were compared and the worst error, as a part of the
@@ -8,6 +9,9 @@
 mod adapter;
 mod convolution;
 mod harness;
+#[path = "../common/program.rs"]
+mod program;
+mod round_trip;
 
 use diabolo::image::ImageShape;
 use diabolo::kernels::Activation;
