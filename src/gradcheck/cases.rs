@@ -312,10 +312,7 @@ pub fn model_case(recipe: &Recipe) -> Result<Case, ModelError> {
 /// The smallest square image that fits the recipe's layers, which are made narrow.
 fn shrunk(recipe: &Recipe) -> Result<(Shape, PlanBuilder, Autoencoder), ModelError> {
     const SIDES: std::ops::RangeInclusive<usize> = 5..=256;
-    let channels = match recipe.data.name.as_str() {
-        "mnist" | "fashion-mnist" => 1,
-        _ => 3,
-    };
+    let channels = recipe.data.image().map_or(3, |image| image.channels);
     let narrow = |width: usize| (width.isqrt() / 2).clamp(3, 9);
     let fit = |side: usize| {
         let image = ImageShape {

@@ -55,6 +55,11 @@ impl Geometry {
         }
     }
 
+    /// Rows of the larger and of the smaller side.
+    pub fn rows(&self) -> [usize; 2] {
+        [self.window.area(), self.window.map_area()].map(|area| self.images * area)
+    }
+
     /// Shape of the larger side: \[N, H, W, C\].
     pub fn large(&self) -> [usize; 4] {
         let [height, width] = self.window.size;
