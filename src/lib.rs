@@ -21,6 +21,9 @@
 //!    out what went wrong; [`evaluate`] compares k-NN on pixels and on features from few labels, and
 //!    measures how well noise is removed; [`report`] writes what a run leaves behind.
 //!
+//! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
+//!    launch by launch, to within what [`rounding`] explains.
+//!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
 //!

@@ -26,10 +26,10 @@ const CURVES: [Curve; 3] = [
 ];
 
 /// Decades of relative error that are shown.
-const LOWEST: f64 = 1e-12;
+const LOWEST: f64 = 1e-13;
 const HIGHEST: f64 = 10.0;
 
-/// A small plot for a terminal: log error upwards, log h from right to left as it shrinks.
+/// A small plot for a terminal, both axes logarithmic.
 pub fn text(sweep: &Sweep) -> String {
     let row_of = |error: f64| {
         let error = error.clamp(LOWEST, HIGHEST);
@@ -38,7 +38,7 @@ pub fn text(sweep: &Sweep) -> String {
     let rows = row_of(LOWEST) + 1;
     let mut canvas = vec![vec![' '; 2 * sweep.points.len()]; rows];
     for (_, value, _, mark) in CURVES {
-        for (column, point) in sweep.points.iter().enumerate() {
+        for (column, point) in sweep.points.iter().rev().enumerate() {
             canvas[row_of(value(point))][2 * column] = mark;
         }
     }
@@ -62,8 +62,7 @@ pub fn text(sweep: &Sweep) -> String {
     let width = 2 * sweep.points.len();
     text.push_str(&format!("        └{}\n", "─".repeat(width)));
     text.push_str(&format!(
-        "         h = {first:<.0e}{:>1$.0e}\n",
-        last,
+        "         h = {last:<.0e}{first:>0$.0e}\n",
         width - 8
     ));
     let legend = CURVES.map(|(name, _, _, mark)| format!("{mark} {name}"));
