@@ -70,8 +70,10 @@ pub struct Divergence {
     pub kernel: &'static str,
     /// Its operands.
     pub shapes: String,
-    /// The operand that is wrong, and its buffer.
-    pub operand: String,
+    /// The operand that is wrong.
+    pub operand: &'static str,
+    /// The buffer it lies in.
+    pub buffer: String,
     /// Its worst element.
     pub element: usize,
     /// What f64 makes of the same inputs.
@@ -238,6 +240,52 @@ fn shapes(launch: &Launch) -> String {
     shapes.collect::<Vec<_>>().join(", ")
 }
 
+/// What a launch wrote on a device, and what it should have written, operand by operand.
+struct Outcome {
+    written: Vec<Vec<f64>>,
+    /// None on a device that is not judged.
+    expected: Option<Vec<Expected>>,
+}
+
+impl Participant {
+    /// Runs a launch, judged from the inputs it finds.
+    fn launch(
+        &mut self,
+        index: usize,
+        operands: &[Operand],
+        judge: &mut Judge,
+    ) -> Result<Outcome, DeviceError> {
+        let program = self.trainer.program();
+        let (plan, routine) = (program.plan.clone(), program.train);
+        let device = self.trainer.device();
+        let mut inputs: Vec<(View, Contents)> = Vec::new();
+        for operand in operands.iter().filter(|operand| operand.is_read()) {
+            let view = operand.view;
+            // Bytes are the images, which the judge has and nobody changes.
+            let constant = plan.buffer(view).element == Element::Byte;
+            if self.judged && !constant && inputs.iter().all(|(known, _)| *known != view) {
+                inputs.push((view, Contents::read(&plan, device, view)?));
+            }
+        }
+        device.run_launch(routine, index)?;
+        let outputs: Vec<Operand> = written(operands).copied().collect();
+        let read = |operand: &Operand| Contents::read(&plan, device, operand.view);
+        let contents: Result<Vec<Contents>, DeviceError> = outputs.iter().map(read).collect();
+        let expected = match self.judged {
+            true => Some(judge.expect(index, &inputs, &outputs)?),
+            false => None,
+        };
+        Ok(Outcome {
+            written: contents?.into_iter().map(Contents::numbers).collect(),
+            expected,
+        })
+    }
+}
+
+fn written(operands: &[Operand]) -> impl Iterator<Item = &Operand> {
+    operands.iter().filter(|operand| operand.is_written())
+}
+
 /// Runs `steps` steps on both devices, up to the first launch that is wrong.
 ///
 /// `judge` is the same model on the CPU in f64. `progress` is told how many launches are done.
@@ -259,11 +307,11 @@ pub fn run(
     for step in 1..=steps {
         for (index, launch) in launches.iter().enumerate() {
             let operands = launch.kernel.operands();
-            let outputs: Vec<Operand> = operands
-                .iter()
-                .copied()
-                .filter(Operand::is_written)
-                .collect();
+            let [one, other] = &mut participants;
+            let outcomes = [
+                one.launch(index, &operands, &mut judge)?,
+                other.launch(index, &operands, &mut judge)?,
+            ];
             let mut record = LaunchRecord {
                 step,
                 index,
@@ -274,52 +322,28 @@ pub fn run(
                 added: [0.0; 2],
                 apart: 0.0,
             };
-            let mut written = [Vec::new(), Vec::new()];
-            for (which, participant) in participants.iter_mut().enumerate() {
-                let device = participant.trainer.device();
-                let mut inputs: Vec<(View, Contents)> = Vec::new();
-                for operand in operands.iter().filter(|operand| operand.is_read()) {
-                    let view = operand.view;
-                    let constant = plan.buffer(view).element == Element::Byte;
-                    if participant.judged && !constant && inputs.iter().all(|(v, _)| *v != view) {
-                        inputs.push((view, Contents::read(&plan, device, view)?));
-                    }
-                }
-                device.run_launch(routine, index)?;
-                for operand in &outputs {
-                    let contents = Contents::read(&plan, device, operand.view)?;
-                    written[which].push(contents.numbers());
-                }
-                if !participant.judged {
+            for (which, outcome) in outcomes.iter().enumerate() {
+                let Some((place, element)) = record.judge(which, outcome) else {
                     continue;
-                }
-                let expected = judge.expect(index, &inputs, &outputs)?;
-                let compared = expected.iter().zip(&written[which]).zip(&outputs);
-                for ((expected, got), operand) in compared {
-                    let (element, difference) = largest_difference(got, &expected.values);
-                    record.added[which] = record.added[which].max(relative(&expected.values, got));
-                    if difference == 0.0 {
-                        continue;
-                    }
-                    record.error[which] = record.error[which].max(difference / expected.tolerance);
-                    if difference > expected.tolerance && report.divergence.is_none() {
-                        let buffer = &plan.buffer(operand.view).name;
-                        report.divergence = Some(Divergence {
-                            step,
-                            device: participant.name.clone(),
-                            launch: record.launch.clone(),
-                            kernel: record.kernel,
-                            shapes: record.shapes.clone(),
-                            operand: format!("`{}`, buffer `{buffer}`", operand.name),
-                            element,
-                            expected: expected.values[element],
-                            got: got[element],
-                            tolerance: expected.tolerance,
-                        });
-                    }
-                }
+                };
+                let operand = written(&operands).nth(place).expect("one of them");
+                let expected = &outcome.expected.as_ref().expect("judged")[place];
+                report.divergence.get_or_insert_with(|| Divergence {
+                    step,
+                    device: participants[which].name.clone(),
+                    launch: record.launch.clone(),
+                    kernel: record.kernel,
+                    shapes: record.shapes.clone(),
+                    operand: operand.name,
+                    buffer: plan.buffer(operand.view).name.clone(),
+                    element,
+                    expected: expected.values[element],
+                    got: outcome.written[place][element],
+                    tolerance: expected.tolerance,
+                });
             }
-            let pairs = written[0].iter().zip(&written[1]);
+            let [one, other] = &outcomes;
+            let pairs = one.written.iter().zip(&other.written);
             record.apart = pairs.map(|(a, b)| relative(a, b)).fold(0.0, f64::max);
             report.launches.push(record);
             if report.divergence.is_some() {
@@ -332,6 +356,28 @@ pub fn run(
         report.steps.push(record);
     }
     Ok(report)
+}
+
+impl LaunchRecord {
+    /// Notes a device's errors. Returns the first operand that is off by more than is tolerated, with
+    /// its worst element.
+    fn judge(&mut self, which: usize, outcome: &Outcome) -> Option<(usize, usize)> {
+        let mut wrong = None;
+        let expected = outcome.expected.iter().flatten();
+        for (operand, (expected, got)) in expected.zip(&outcome.written).enumerate() {
+            let (element, difference) = largest_difference(got, &expected.values);
+            if difference == 0.0 {
+                continue;
+            }
+            let part = difference / expected.tolerance;
+            self.error[which] = self.error[which].max(part);
+            self.added[which] = self.added[which].max(relative(&expected.values, got));
+            if (part > 1.0 || part.is_nan()) && wrong.is_none() {
+                wrong = Some((operand, element));
+            }
+        }
+        wrong
+    }
 }
 
 fn summarise(

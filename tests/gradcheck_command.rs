@@ -20,6 +20,8 @@ fn json_has_a_row_for_each_gradient_on_each_device() {
         "gradcheck",
         "dense",
         "mse",
+        "--shapes",
+        "2",
         "--device",
         "cpu-f64,cpu-f32",
         "--json",

@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',')]
     devices: Vec<String>,
     /// Random shapes of each layer with each activation
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     shapes: u16,
     /// Seeds shapes, values and projections
     #[arg(long, default_value_t = 0, value_name = "N")]

@@ -121,13 +121,14 @@ fn describe(divergence: &Divergence) -> String {
         kernel,
         shapes,
         operand,
+        buffer,
         element,
         ..
     } = divergence;
     format!(
         "step {step} on {device}: the first launch that is wrong is `{launch}`, kernel {kernel} \
-         ({shapes}): element {element} of {operand} is {:e}, and f64 makes {:e} of the same inputs, \
-         with {:.1e} allowed",
+         ({shapes}): element {element} of `{operand}` (buffer `{buffer}`) is {:e}, and f64 makes {:e} \
+         of the same inputs, with {:.1e} allowed",
         divergence.got, divergence.expected, divergence.tolerance
     )
 }

@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
-use diabolo::device::{Backend, Choice, Selected, any_gpu, select};
+use diabolo::device::{Backend, Choice, Selected, select, select_with};
 use diabolo::gradcheck::Named;
 
 /// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
@@ -96,29 +96,28 @@ impl DeviceOptions {
 }
 
 /// A device by its exact name: `cpu-f64`, `cpu-f32`, `gpu`, `gpu-checked` (the driver checks every
-/// index), `gpu-naive` (matrix products by plain loops), or part of an adapter's name.
+/// index), `gpu-naive` (matrix products by plain loops), or part of an adapter's name. Says on standard
+/// error which adapter that is.
 fn backend(name: &str) -> Result<Named, Failure> {
-    let gpu = |options| -> Result<Backend, Failure> {
-        match any_gpu(options)? {
-            Some(context) => Ok(Backend::Gpu(context)),
-            // The same words as for any other missing GPU.
-            None => Ok(select(&Choice::Gpu, 0)?.backend),
+    let checked = GpuOptions {
+        checked: true,
+        ..GpuOptions::default()
+    };
+    let (name, backend) = match name {
+        "cpu-f64" => (name, Backend::CpuDouble(Cpu::<f64>::pool(0)?)),
+        "cpu-f32" | "cpu" => ("cpu-f32", Backend::Cpu(Cpu::<f32>::pool(0)?)),
+        _ => {
+            let (choice, options) = match name {
+                "gpu-checked" => (Choice::Gpu, checked),
+                "gpu-naive" => (Choice::Gpu, GpuOptions::naive()),
+                name => (name.parse()?, GpuOptions::default()),
+            };
+            let selected = select_with(&choice, 0, options)?;
+            eprintln!("{name}: {}", selected.reason);
+            (name, selected.backend)
         }
     };
-    let backend = match name {
-        "cpu-f64" => Backend::CpuDouble(Cpu::<f64>::pool(0)?),
-        "cpu-f32" | "cpu" => Backend::Cpu(Cpu::<f32>::pool(0)?),
-        "gpu-checked" => gpu(GpuOptions {
-            checked: true,
-            ..GpuOptions::default()
-        })?,
-        "gpu-naive" => gpu(GpuOptions::naive())?,
-        name => select(&name.parse()?, 0)?.backend,
-    };
-    let name = match name {
-        "cpu" => "cpu-f32".to_owned(),
-        name => name.to_owned(),
-    };
+    let name = name.to_owned();
     Ok(Named { name, backend })
 }
 

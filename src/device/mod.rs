@@ -10,6 +10,7 @@ mod select;
 
 pub use select::{
     AdapterListing, Backend, Choice, CpuListing, Listing, Selected, any_gpu, list, select,
+    select_with,
 };
 
 use thiserror::Error;

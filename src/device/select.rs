@@ -183,6 +183,15 @@ fn auto(adapters: &[wgpu::Adapter]) -> (Option<usize>, String) {
 
 /// Opens the device a user asks for; `threads` are the CPU's, 0 meaning one per core.
 pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> {
+    select_with(choice, threads, GpuOptions::default())
+}
+
+/// The same, with shaders built in a particular way if it is a GPU.
+pub fn select_with(
+    choice: &Choice,
+    threads: usize,
+    options: GpuOptions,
+) -> Result<Selected, DeviceError> {
     let cpu = |reason: String| {
         let backend = Backend::Cpu(Cpu::<f32>::pool(threads)?);
         Ok(Selected { backend, reason })
@@ -228,7 +237,7 @@ pub fn select(choice: &Choice, threads: usize) -> Result<Selected, DeviceError> 
     } else {
         reason
     };
-    let context = GpuContext::open(adapter, GpuOptions::default())?;
+    let context = GpuContext::open(adapter, options)?;
     Ok(Selected {
         backend: Backend::Gpu(context),
         reason,
