@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use diabolo::device::gpu::specialise;
 use diabolo::image::ImageShape;
-use diabolo::kernels::SHADERS;
+use diabolo::kernels::{SHADERS, naive_products};
 use diabolo::recipe::{BUILT_IN, LossName, Recipe};
 use diabolo::train::{DataShape, Program};
 use naga::{AddressSpace, StorageAccess, TypeInner};
@@ -38,7 +38,9 @@ fn every_shader_is_valid_as_it_stands_and_in_every_variant() {
     let mut validated = 0;
     for (name, source) in SHADERS {
         validate(name, source);
-        let mut texts = vec![(*source).to_owned()];
+        // As it stands, and with its product by plain loops.
+        let mut texts = vec![(*source).to_owned(), naive_products(source)];
+        texts.dedup();
         for line in source.lines() {
             let Some(constant) = line
                 .strip_prefix("const ")
@@ -61,6 +63,8 @@ fn every_shader_is_valid_as_it_stands_and_in_every_variant() {
         }
     }
     println!("{} shaders, {validated} variants", SHADERS.len());
+    let tiled = SHADERS.iter().filter(|(_, source)| naive_products(source) != *source);
+    assert_eq!(tiled.count(), 4, "the GEMM and the three convolutions");
     assert!(validated > SHADERS.len());
 }
 
