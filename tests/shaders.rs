@@ -63,7 +63,9 @@ fn every_shader_is_valid_as_it_stands_and_in_every_variant() {
         }
     }
     println!("{} shaders, {validated} variants", SHADERS.len());
-    let tiled = SHADERS.iter().filter(|(_, source)| naive_products(source) != *source);
+    let tiled = SHADERS
+        .iter()
+        .filter(|(_, source)| naive_products(source) != *source);
     assert_eq!(tiled.count(), 4, "the GEMM and the three convolutions");
     assert!(validated > SHADERS.len());
 }

@@ -19,51 +19,48 @@ use crate::train::train_step;
 use super::case::{Quantity, loss_buffers, parameters};
 use super::{Case, Geometry};
 
-/// Makes the case of one activation (of those that can be fused into the layer) and one shape.
-type Make = fn(&str, Activation, usize, &mut ChaCha8Rng) -> Case;
+/// How to make a case of a kind of layer, given its name, the number of the shape, and where to draw
+/// the shape from.
+enum Make {
+    /// With an activation fused into it.
+    Fused(fn(&str, Activation, usize, &mut ChaCha8Rng) -> Case),
+    /// As it is.
+    Plain(fn(&str, usize, &mut ChaCha8Rng) -> Case),
+}
+use Make::{Fused, Plain};
 
-/// A kind of layer: its name, whether an activation is fused into it, and how to make a case of it.
-struct Kind(&'static str, bool, Make);
-
-const KINDS: &[Kind] = &[
-    Kind("dense", true, dense),
-    Kind("conv2d", true, conv2d),
-    Kind("conv_transpose2d", true, conv_transpose2d),
-    Kind("batch_norm", true, batch_norm),
-    Kind("activation", true, activation),
-    Kind("max_pool2d", false, max_pool2d),
-    Kind("avg_pool2d", false, avg_pool2d),
-    Kind("upsample2d", false, upsample2d),
-    Kind("reshape", false, reshape),
-    Kind("mse", false, |kind, _, index, rng| {
-        loss_case(kind, Loss::MeanSquaredError, index, rng)
-    }),
-    Kind("bce", false, |kind, _, index, rng| {
-        loss_case(kind, Loss::BinaryCrossEntropy, index, rng)
-    }),
+const KINDS: &[(&str, Make)] = &[
+    ("dense", Fused(dense)),
+    ("conv2d", Fused(conv2d)),
+    ("conv_transpose2d", Fused(conv_transpose2d)),
+    ("batch_norm", Fused(batch_norm)),
+    ("activation", Fused(activation)),
+    ("max_pool2d", Plain(max_pool2d)),
+    ("avg_pool2d", Plain(avg_pool2d)),
+    ("upsample2d", Plain(upsample2d)),
+    ("reshape", Plain(reshape)),
+    ("mse", Plain(mse)),
+    ("bce", Plain(bce)),
 ];
 
 /// Names of the layers and losses there are.
 pub fn layer_names() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.0).collect()
+    KINDS.iter().map(|(name, _)| *name).collect()
 }
 
 /// The cases of one kind of layer or loss: each activation that it can fuse, in `shapes` random
 /// shapes. None if there is no such kind.
 pub fn layer_cases(name: &str, shapes: usize, seed: u64) -> Option<Vec<Case>> {
-    let number = KINDS.iter().position(|kind| kind.0 == name)?;
-    let Kind(name, fuses, make) = &KINDS[number];
-    let activations = if *fuses {
-        &Activation::ALL[..]
-    } else {
-        &[Activation::Identity]
-    };
+    let number = KINDS.iter().position(|(known, _)| *known == name)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number as u64);
     let mut cases = Vec::new();
-    for &activation in activations {
-        for index in 0..shapes {
-            cases.push(make(name, activation, index, &mut rng));
+    match &KINDS[number].1 {
+        Plain(make) => cases.extend((0..shapes).map(|index| make(name, index, &mut rng))),
+        Fused(make) => {
+            for activation in Activation::ALL {
+                cases.extend((0..shapes).map(|index| make(name, activation, index, &mut rng)));
+            }
         }
     }
     Some(cases)
@@ -175,7 +172,7 @@ fn pooling(index: usize, rng: &mut ChaCha8Rng) -> Geometry {
     }
 }
 
-fn max_pool2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> Case {
+fn max_pool2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let geometry = pooling(index, rng);
     Case::layer(kind, kind.to_owned(), &geometry.large(), |_, _| {
         let (name, window) = (kind.to_owned(), geometry.window);
@@ -183,7 +180,7 @@ fn max_pool2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> 
     })
 }
 
-fn avg_pool2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> Case {
+fn avg_pool2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let geometry = pooling(index, rng);
     Case::layer(kind, kind.to_owned(), &geometry.large(), |_, _| {
         let (name, window) = (kind.to_owned(), geometry.window);
@@ -191,7 +188,7 @@ fn avg_pool2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> 
     })
 }
 
-fn upsample2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> Case {
+fn upsample2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let mut sizes = |range| [0; 2].map(|_: usize| size(rng, index, range));
     let (sides, factor, [images, channels]) = (sizes([1, 7]), sizes([1, 3]), sizes([1, 5]));
     let shape = [images, sides[0], sides[1], channels];
@@ -205,7 +202,7 @@ fn upsample2d(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> 
     })
 }
 
-fn reshape(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> Case {
+fn reshape(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let [images, height, width, channels] = [[1, 5]; 4].map(|range| size(rng, index, range));
     let image = ImageShape {
         height,
@@ -218,6 +215,14 @@ fn reshape(kind: &str, _: Activation, index: usize, rng: &mut ChaCha8Rng) -> Cas
         &[images, image.features()],
         |_, _| Box::new(Reshape::unflatten(kind.to_owned(), image)),
     )
+}
+
+fn mse(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    loss_case(kind, Loss::MeanSquaredError, index, rng)
+}
+
+fn bce(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    loss_case(kind, Loss::BinaryCrossEntropy, index, rng)
 }
 
 fn loss_case(kind: &str, loss: Loss, index: usize, rng: &mut ChaCha8Rng) -> Case {
