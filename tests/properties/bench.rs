@@ -1,0 +1,146 @@
+//! Launches on the CPU, with their operands' values.
+
+use std::sync::{Arc, LazyLock};
+
+use diabolo::device::cpu::Cpu;
+use diabolo::device::{Device, HostData};
+use diabolo::kernels::AnyKernel;
+use diabolo::plan::{Element, PlanBuilder, RoutineId, View};
+use diabolo::scalar::Scalar;
+use proptest::test_runner::{TestCaseError, TestCaseResult};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rayon::ThreadPool;
+
+use crate::exact::Exact;
+
+/// Two threads, so that work is shared out.
+static POOL: LazyLock<Arc<ThreadPool>> = LazyLock::new(|| Cpu::<f32>::pool(2).expect("threads"));
+
+/// Uniform numbers of [−1, 1) that f32 holds exactly, so that all precisions compute with the same.
+pub fn uniform(len: usize, seed: u64) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len)
+        .map(|_| f64::from(rng.random_range(-1.0f32..1.0)))
+        .collect()
+}
+
+/// Rounds to what f32 holds.
+pub fn single(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
+/// One routine and what its buffers hold before it runs.
+pub struct Bench {
+    plan: PlanBuilder,
+    routine: RoutineId,
+    reals: Vec<(View, Vec<f64>)>,
+    indices: Vec<(View, Vec<u32>)>,
+    bytes: Vec<(View, Vec<u8>)>,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        let mut plan = PlanBuilder::new();
+        let routine = plan.begin("test");
+        Bench {
+            plan,
+            routine,
+            reals: vec![],
+            indices: vec![],
+            bytes: vec![],
+        }
+    }
+
+    pub fn given(&mut self, values: &[f64]) -> View {
+        let view = self.plan.persistent("given", Element::Real, values.len());
+        self.reals.push((view, values.to_vec()));
+        view
+    }
+
+    /// Not a number until it is written.
+    pub fn output(&mut self, len: usize) -> View {
+        self.given(&vec![f64::NAN; len])
+    }
+
+    pub fn indices(&mut self, values: &[u32]) -> View {
+        let view = self
+            .plan
+            .persistent("indices", Element::Index, values.len());
+        self.indices.push((view, values.to_vec()));
+        view
+    }
+
+    pub fn bytes(&mut self, values: &[u8]) -> View {
+        let view = self.plan.persistent("bytes", Element::Byte, values.len());
+        self.bytes.push((view, values.to_vec()));
+        view
+    }
+
+    pub fn launch(&mut self, kernel: impl Into<AnyKernel>) {
+        self.plan.launch("test", kernel);
+    }
+
+    pub fn run<T: Scalar>(&self) -> Cpu<T> {
+        let plan = Arc::new(self.plan.clone().finish(u64::MAX).expect("fits"));
+        let mut device = Cpu::<T>::new(plan, POOL.clone());
+        let mut write = |view, data| device.write(view, data).expect("fits");
+        for (view, values) in &self.reals {
+            write(*view, HostData::Double(values));
+        }
+        for (view, values) in &self.indices {
+            write(*view, HostData::Index(values));
+        }
+        for (view, values) in &self.bytes {
+            write(*view, HostData::Byte(values));
+        }
+        device.run(self.routine, 1).expect("runs");
+        device
+    }
+
+    /// Runs in both precisions and holds every output against what it should be.
+    pub fn check(&self, outputs: &[(&str, View, &[Exact])]) -> TestCaseResult {
+        let (single, double) = (self.run::<f32>(), self.run::<f64>());
+        for &(name, view, expected) in outputs {
+            compare(name, single.reals(view), expected, SINGLE)?;
+            // The definition's own arithmetic rounds as much as the device's.
+            compare(name, double.reals(view), expected, 2.0 * DOUBLE)?;
+        }
+        Ok(())
+    }
+
+    /// Likewise for indices, which must be right.
+    pub fn check_indices(&self, name: &str, view: View, expected: &[u32]) -> TestCaseResult {
+        let single = self.run::<f32>().read_index(view).expect("readable");
+        let double = self.run::<f64>().read_index(view).expect("readable");
+        if single != expected || double != expected {
+            let message = format!("{name}: {single:?} in f32, {double:?} in f64, not {expected:?}");
+            return Err(TestCaseError::fail(message));
+        }
+        Ok(())
+    }
+}
+
+/// Unit roundoffs.
+pub const SINGLE: f64 = 1.0 / (1u64 << 24) as f64;
+pub const DOUBLE: f64 = 1.0 / (1u64 << 53) as f64;
+
+/// Holds numbers against what they should be, at a unit roundoff.
+pub fn compare<T: Scalar>(name: &str, got: &[T], expected: &[Exact], unit: f64) -> TestCaseResult {
+    assert_eq!(got.len(), expected.len(), "elements of {name}");
+    // Where numbers end: the engine's eˣ goes no lower than 1.4 times this.
+    let smallest = 2.0 * T::min_positive_value().to_double();
+    for (i, (&got, &Exact { value, slack })) in got.iter().zip(expected).enumerate() {
+        let allowed = unit * slack + smallest;
+        let error = (got.to_double() - value).abs();
+        // Neither a NaN nor a bound that is none may pass.
+        let close = allowed.is_finite() && error <= allowed;
+        if !close {
+            return Err(TestCaseError::fail(format!(
+                "{name}[{i}] = {got} in {}, not {value}: off by {error:e}, allowed {allowed:e}",
+                T::NAME
+            )));
+        }
+    }
+    Ok(())
+}
