@@ -76,6 +76,7 @@ impl Values {
 
 /// One column of what batch norm makes of a batch.
 pub struct Column {
+    pub var: Exact,
     normalised: Vec<Exact>,
     /// γ x̂ + β
     before: Vec<Exact>,
@@ -109,6 +110,7 @@ impl Column {
         let (gamma, beta) = (exact(values.gamma[c]), exact(values.beta[c]));
         let before = normalised.iter().map(|&x| gamma * x + beta).collect();
         Column {
+            var,
             normalised,
             before,
             inv_std,

@@ -98,6 +98,11 @@ impl Bench {
         device
     }
 
+    /// What f64 makes of it.
+    pub fn values(&self, view: View) -> Vec<f64> {
+        self.run::<f64>().reals(view).to_vec()
+    }
+
     /// Runs in both precisions and holds every output against what it should be.
     pub fn check(&self, outputs: &[(&str, View, &[Exact])]) -> TestCaseResult {
         let (single, double) = (self.run::<f32>(), self.run::<f64>());

@@ -1,4 +1,5 @@
-//! Every kernel on real numbers against its textbook definition, over random shapes.
+//! Every kernel on real numbers against its textbook definition, and the identities that hold
+//! between kernels, over random shapes.
 //!
 //! The definitions (`oracle.rs`) are plain loops over f64 and share no code with the kernels. They carry
 //! an error bound along (`exact.rs`): nobody picks a tolerance. The CPU computes each case in f32 and
@@ -12,6 +13,8 @@ mod emit;
 mod exact;
 mod gather;
 mod images;
+mod invariances;
+mod linear;
 mod matrices;
 mod nearest;
 mod optimiser;
