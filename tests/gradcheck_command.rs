@@ -109,6 +109,12 @@ fn a_planted_mistake_fails_the_check_with_both_numbers() {
     for part in ["transposed-weight", "found on cpu-f64", "d_x[", "expected"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let shown = output(folder.path(), &arguments);
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(
+        shown.contains("WRONG") && shown.contains("wrong: dense on cpu-f64: d_x["),
+        "{shown}"
+    );
     let with_json = output(folder.path(), &[&arguments[..], &["--json"]].concat());
     assert_eq!(with_json.status.code(), Some(1));
     let rows = rows(std::str::from_utf8(&with_json.stdout).expect("text"));

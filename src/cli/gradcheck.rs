@@ -91,6 +91,7 @@ pub fn gradcheck(options: &Options) -> Result<Done, Failure> {
             true => table::gradients(rows.iter()),
             false => table::gradients(worst_of_each(&rows).into_iter()),
         })?;
+        show_wrong(&rows)?;
     }
     if let Some(picture) = &options.sweep {
         let case = cases.iter().find(|case| case.layer.contains("tanh"));
@@ -209,6 +210,19 @@ fn judge(rows: &[Row]) -> Result<Done, Failure> {
     .into())
 }
 
+/// What is wrong, one line each.
+fn show_wrong(rows: &[Row]) -> Result<(), Failure> {
+    const MOST: usize = 12;
+    let wrong: Vec<&Row> = rows.iter().filter(|row| !row.pass).collect();
+    for row in wrong.iter().take(MOST) {
+        print(format!("wrong: {}", describe(row)))?;
+    }
+    match wrong.len().saturating_sub(MOST) {
+        0 => Ok(()),
+        more => print(format!("… and {more} more; --json has them all")),
+    }
+}
+
 /// A row's worst element with both numbers.
 fn describe(row: &Row) -> String {
     let Row {
@@ -235,31 +249,22 @@ fn judge_mistake(mistake: &Mistake, rows: &[Row], devices: &[Named]) -> Result<D
         )
         .into());
     }
-    let found = |device: &&Named| {
-        rows.iter()
-            .any(|row| row.device == device.name && !row.pass)
+    let fails = |device: &&Named| {
+        let mut rows = rows.iter().filter(|row| row.device == device.name);
+        rows.any(|row| !row.pass)
     };
-    let (found, missed): (Vec<&Named>, Vec<&Named>) = devices.iter().partition(found);
+    let (found, missed): (Vec<&Named>, Vec<&Named>) = devices.iter().partition(fails);
     let names = |devices: &[&Named]| {
         let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
         names.join(", ")
     };
-    if found.is_empty() {
-        print(format!(
-            "`{}` was planted and NOT FOUND on {}",
-            mistake.name,
-            names(&missed)
-        ))?;
-        return Ok(Done::Fully);
-    }
     if !missed.is_empty() {
-        print(format!(
-            "`{}` was NOT FOUND on {}",
-            mistake.name,
-            names(&missed)
-        ))?;
+        let (name, missed) = (mistake.name, names(&missed));
+        eprintln!("`{name}` was planted and NOT FOUND on {missed}");
     }
-    let first = rows.iter().find(|row| !row.pass).expect("it was found");
+    let Some(first) = rows.iter().find(|row| !row.pass) else {
+        return Ok(Done::Fully);
+    };
     Err(format!(
         "`{}` was planted ({}) and found on {}; first in {}",
         mistake.name,

@@ -128,14 +128,14 @@ impl Case {
         }
     }
 
-    /// The plan, with a mistake in its backward if one is to be planted. None if this case has no
-    /// place for it.
-    pub(super) fn plan(&self, mistake: Option<&Mistake>) -> Option<Arc<Plan>> {
-        let plan = match mistake {
-            None => self.plan.clone(),
-            Some(mistake) => mistake.plant(&self.plan, self.backward)?,
-        };
-        Some(Arc::new(plan.finish(u64::MAX).expect("no limit")))
+    /// The plan, ready to load.
+    pub(super) fn sound(&self) -> Arc<Plan> {
+        finish(self.plan.clone())
+    }
+
+    /// The plan with a mistake in its backward. None if this case has no place for it.
+    pub(super) fn planted(&self, mistake: &Mistake) -> Option<Arc<Plan>> {
+        mistake.plant(&self.plan, self.backward).map(finish)
     }
 
     /// A random point.
@@ -166,6 +166,10 @@ impl Case {
             .map(|quantity| device.read_double(quantity.gradient))
             .collect()
     }
+}
+
+fn finish(plan: PlanBuilder) -> Arc<Plan> {
+    Arc::new(plan.finish(u64::MAX).expect("no limit"))
 }
 
 impl Point {

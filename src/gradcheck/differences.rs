@@ -136,7 +136,7 @@ pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
     const PER_DECADE: usize = 4;
     const DECADES: usize = 7;
     const POINTS: usize = 12;
-    let plan = case.plan(None).expect("there is nothing to plant");
+    let plan = case.sound();
     let point = case.point(seed);
     let mut double = Function::<f64>::new(case, &point, plan.clone())?;
     let mut single = Function::<f32>::new(case, &point, plan)?;

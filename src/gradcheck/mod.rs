@@ -107,10 +107,14 @@ pub fn check(
     mistake: Option<&Mistake>,
     devices: &[Named],
 ) -> Result<Vec<Row>, DeviceError> {
-    let Some(suspect) = case.plan(mistake) else {
-        return Ok(Vec::new());
+    let sound = case.sound();
+    let suspect = match mistake {
+        None => sound.clone(),
+        Some(mistake) => match case.planted(mistake) {
+            None => return Ok(Vec::new()),
+            Some(planted) => planted,
+        },
     };
-    let sound = case.plan(None).expect("there is nothing to plant");
     let (point, truth) = generic_point(case, seed, sound)?;
     let mut rows = Vec::new();
     for Named { name, backend } in devices {
@@ -180,8 +184,8 @@ impl Verdict {
     fn compare(&mut self, place: usize, expected: f64, got: f64, size: f64) {
         self.checked += 1;
         let error = (got - expected).abs() / size;
-        // A NaN is the largest error of all.
-        let error = if error.is_nan() { f64::INFINITY } else { error };
+        // A NaN is the largest error there is, and JSON has no infinity.
+        let error = if error.is_finite() { error } else { f64::MAX };
         if error > self.error || self.worst.is_none() {
             self.error = error;
             self.worst = Some((place, expected, got));
