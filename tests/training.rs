@@ -219,3 +219,21 @@ fn a_checkpoint_of_another_shape_is_refused() {
         .to_string();
     assert!(message.contains("model.safetensors"), "{message}");
 }
+
+#[test]
+fn the_same_model_makes_the_same_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let recipe = small_conv();
+    let weights = trainer(&recipe, 1, None).weights().expect("readable");
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        weights.save(&path, &recipe, 9).expect("writable");
+        let (read, _) = Weights::load(&path, declare).expect("its own file");
+        assert_eq!(read, weights);
+        std::fs::read(path).expect("written")
+    };
+    let first = file("first");
+    for _ in 0..5 {
+        assert_eq!(file("again"), first);
+    }
+}

@@ -72,7 +72,26 @@ pub(super) fn save(
         .collect();
     info.insert("format".to_owned(), "pt".to_owned());
     let bytes = safetensors::serialize(views, Some(info)).expect("names are unique");
-    write_atomically(path, |writer| writer.write_all(&bytes))
+    let (header, tensors) = sorted_header(&bytes);
+    write_atomically(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(&header)?;
+        writer.write_all(tensors)
+    })
+}
+
+/// A safetensors file's header with its keys in order, and its tensors. The library has metadata from
+/// a hash map, in another order every time: the same run would leave another file.
+fn sorted_header(file: &[u8]) -> (Vec<u8>, &[u8]) {
+    let (len, rest) = file.split_at(8);
+    let len = u64::from_le_bytes(len.try_into().expect("eight bytes"));
+    let (header, tensors) = rest.split_at(len as usize);
+    // serde_json keeps the keys of an object sorted.
+    let header: serde_json::Value = serde_json::from_slice(header).expect("the library's own");
+    let mut header = header.to_string().into_bytes();
+    // Tensors begin at a multiple of eight bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    (header, tensors)
 }
 
 /// A safetensors file, read whole.
