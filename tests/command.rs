@@ -435,7 +435,16 @@ fn a_run_on_a_gpu_names_its_adapter_and_repeats_its_weights() {
 fn help_has_examples_for_every_command() {
     let folder = small_folder();
     for command in [
-        "run", "recipes", "devices", "data", "encode", "denoise", "evaluate", "import",
+        "run",
+        "recipes",
+        "devices",
+        "data",
+        "encode",
+        "denoise",
+        "evaluate",
+        "import",
+        "gradcheck",
+        "lockstep",
     ] {
         let help = succeed(folder.path(), &[command, "--help"]);
         assert!(help.contains("Examples:"), "{command}");
