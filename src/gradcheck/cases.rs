@@ -213,7 +213,7 @@ fn reshape(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
         kind,
         kind.to_owned(),
         &[images, image.features()],
-        |_, _| Box::new(Reshape::unflatten(kind.to_owned(), image)),
+        |_, _| Box::new(Reshape::unflatten(image)),
     )
 }
 

@@ -14,10 +14,6 @@ pub struct ActivationLayer {
 }
 
 impl Layer for ActivationLayer {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         false
     }

@@ -55,10 +55,6 @@ impl BatchNorm {
 }
 
 impl Layer for BatchNorm {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         true
     }

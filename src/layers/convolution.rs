@@ -154,10 +154,6 @@ impl Conv2d {
 }
 
 impl Layer for Conv2d {
-    fn name(&self) -> &str {
-        &self.0.name
-    }
-
     fn learns(&self) -> bool {
         true
     }
@@ -245,10 +241,6 @@ impl ConvTranspose2d {
 }
 
 impl Layer for ConvTranspose2d {
-    fn name(&self) -> &str {
-        &self.0.name
-    }
-
     fn learns(&self) -> bool {
         true
     }

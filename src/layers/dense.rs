@@ -73,10 +73,6 @@ impl Dense {
 }
 
 impl Layer for Dense {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         true
     }

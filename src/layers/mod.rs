@@ -65,9 +65,6 @@ impl Saved {
 
 /// A differentiable step from one activation matrix to the next.
 pub trait Layer: std::fmt::Debug {
-    /// Name of its first parameter's module, as PyTorch's `state_dict` would have it.
-    fn name(&self) -> &str;
-
     /// Whether it has parameters: below the first layer that learns, nobody asks for a gradient.
     fn learns(&self) -> bool;
 

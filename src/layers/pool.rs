@@ -16,10 +16,6 @@ pub struct MaxPool2d {
 }
 
 impl Layer for MaxPool2d {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         false
     }
@@ -77,10 +73,6 @@ pub struct AvgPool2d {
 }
 
 impl Layer for AvgPool2d {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         false
     }
@@ -121,10 +113,6 @@ pub struct Upsample2d {
 }
 
 impl Layer for Upsample2d {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         false
     }

@@ -13,35 +13,27 @@ use crate::plan::{Matrix, PlanBuilder};
 /// are both another look at one view. Where it stands, PyTorch has a `Flatten` or an `Unflatten`.
 #[derive(Clone, Debug)]
 pub struct Reshape {
-    /// Its name in the plan.
-    pub name: String,
     /// Columns of the output.
     pub cols: usize,
 }
 
 impl Reshape {
     /// Every image into one row.
-    pub fn flatten(name: impl Into<String>, image: ImageShape) -> Self {
+    pub fn flatten(image: ImageShape) -> Self {
         Reshape {
-            name: name.into(),
             cols: image.features(),
         }
     }
 
     /// Every pixel into a row of its own.
-    pub fn unflatten(name: impl Into<String>, image: ImageShape) -> Self {
+    pub fn unflatten(image: ImageShape) -> Self {
         Reshape {
-            name: name.into(),
             cols: image.channels,
         }
     }
 }
 
 impl Layer for Reshape {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
     fn learns(&self) -> bool {
         false
     }

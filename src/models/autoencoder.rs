@@ -310,21 +310,14 @@ impl<'a> Builder<'a> {
 
     /// Images from one row each to a row per pixel; no module where PyTorch has images already.
     fn unflatten(&mut self, image: ImageShape, is_module: bool) {
-        let name = self.reshape_name(is_module);
-        self.push(Reshape::unflatten(name, image));
+        self.modules += usize::from(is_module);
+        self.push(Reshape::unflatten(image));
     }
 
     /// Images from a row per pixel to one row each; no module where PyTorch leaves images.
     fn flatten(&mut self, image: ImageShape, is_module: bool) {
-        let name = self.reshape_name(is_module);
-        self.push(Reshape::flatten(name, image));
-    }
-
-    fn reshape_name(&mut self, is_module: bool) -> String {
-        match is_module {
-            true => self.name(),
-            false => format!("{}.reshape", self.prefix),
-        }
+        self.modules += usize::from(is_module);
+        self.push(Reshape::flatten(image));
     }
 
     /// Batch norm and activation.
