@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use rayon::ThreadPool;
+
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DeviceError};
 use crate::plan::{Plan, View};
@@ -44,11 +46,12 @@ pub(super) struct Function<'a, T> {
 
 impl<'a, T: Scalar> Function<'a, T> {
     pub(super) fn new(
+        pool: &Arc<ThreadPool>,
         case: &'a Case,
         point: &'a Point,
         plan: Arc<Plan>,
     ) -> Result<Self, DeviceError> {
-        let mut device = Cpu::<T>::new(plan, Cpu::<T>::pool(1)?);
+        let mut device = Cpu::<T>::new(plan, pool.clone());
         point.load(&mut device)?;
         Ok(Function {
             case,
@@ -138,8 +141,9 @@ pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
     const POINTS: usize = 12;
     let plan = case.sound();
     let point = case.point(seed);
-    let mut double = Function::<f64>::new(case, &point, plan.clone())?;
-    let mut single = Function::<f32>::new(case, &point, plan)?;
+    let pool = Cpu::<f64>::pool(1)?;
+    let mut double = Function::<f64>::new(&pool, case, &point, plan.clone())?;
+    let mut single = Function::<f32>::new(&pool, case, &point, plan)?;
     double.device.run(case.backward, 1)?;
     let gradients = case.gradients(&mut double.device)?;
     let mut places = Vec::new();

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
+use rayon::ThreadPool;
 use serde::Serialize;
 
 use crate::device::cpu::Cpu;
@@ -107,6 +108,18 @@ pub fn check(
     mistake: Option<&Mistake>,
     devices: &[Named],
 ) -> Result<Vec<Row>, DeviceError> {
+    // Thousands of small runs: all of them on one thread, which no run has to enter and leave.
+    let pool = Cpu::<f64>::pool(1)?;
+    pool.install(|| check_in(&pool, case, seed, mistake, devices))
+}
+
+fn check_in(
+    pool: &Arc<ThreadPool>,
+    case: &Case,
+    seed: u64,
+    mistake: Option<&Mistake>,
+    devices: &[Named],
+) -> Result<Vec<Row>, DeviceError> {
     let sound = case.sound();
     let suspect = match mistake {
         None => sound.clone(),
@@ -115,7 +128,7 @@ pub fn check(
             Some(planted) => planted,
         },
     };
-    let (point, truth) = generic_point(case, seed, sound)?;
+    let (point, truth) = generic_point(pool, case, seed, sound)?;
     let mut rows = Vec::new();
     for Named { name, backend } in devices {
         let mut device = backend.load(suspect.clone())?;
@@ -123,7 +136,10 @@ pub fn check(
         device.run(case.backward, 1)?;
         let gradients = case.gradients(device.as_mut())?;
         let verdicts = match backend {
-            Backend::CpuDouble(_) => by_differences(case, &point, suspect.clone(), &gradients)?,
+            Backend::CpuDouble(_) => {
+                let function = Function::<f64>::new(pool, case, &point, suspect.clone())?;
+                by_differences(case, function, &gradients)?
+            }
             _ => truth.compare(&gradients),
         };
         let quantities = case.quantities.iter().zip(verdicts);
@@ -206,14 +222,12 @@ fn scales(gradients: &[Vec<f64>]) -> Vec<f64> {
     each.into_iter().map(|scale| scale.max(floor)).collect()
 }
 
-/// Compares gradients in f64 with central differences of the same plan's forward.
+/// Compares gradients in f64 with central differences of the function.
 fn by_differences(
     case: &Case,
-    point: &Point,
-    plan: Arc<Plan>,
+    mut function: Function<f64>,
     gradients: &[Vec<f64>],
 ) -> Result<Vec<Verdict>, DeviceError> {
-    let mut function = Function::<f64>::new(case, point, plan)?;
     let mut rng = ChaCha8Rng::seed_from_u64(gradients.len() as u64);
     let mut verdicts = Vec::new();
     let compared = case.quantities.iter().zip(gradients).zip(scales(gradients));
@@ -240,12 +254,17 @@ fn by_differences(
 /// A random point at which rounding moves no gradient far. Where it does, a ReLU's input or the
 /// difference of two maxima is 0 but for rounding, or terms cancel; such a point would show little,
 /// and another is drawn.
-fn generic_point(case: &Case, seed: u64, plan: Arc<Plan>) -> Result<(Point, Truth), DeviceError> {
+fn generic_point(
+    pool: &Arc<ThreadPool>,
+    case: &Case,
+    seed: u64,
+    plan: Arc<Plan>,
+) -> Result<(Point, Truth), DeviceError> {
     const DRAWS: u64 = 20;
     let mut best: Option<(f64, Point, Truth)> = None;
     for draw in 0..DRAWS {
         let point = case.point(seed.wrapping_mul(DRAWS).wrapping_add(draw));
-        let truth = Truth::new(case, &point, plan.clone())?;
+        let truth = Truth::new(pool, case, &point, plan.clone())?;
         let farthest = truth.farthest();
         if best.as_ref().is_none_or(|(least, ..)| farthest < *least) {
             best = Some((farthest, point, truth));
@@ -268,8 +287,13 @@ struct Truth {
 }
 
 impl Truth {
-    fn new(case: &Case, point: &Point, plan: Arc<Plan>) -> Result<Truth, DeviceError> {
-        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1)?);
+    fn new(
+        pool: &Arc<ThreadPool>,
+        case: &Case,
+        point: &Point,
+        plan: Arc<Plan>,
+    ) -> Result<Truth, DeviceError> {
+        let mut device = Cpu::<f64>::new(plan, pool.clone());
         point.load(&mut device)?;
         device.run(case.backward, 1)?;
         let gradients = case.gradients(&mut device)?;
