@@ -14,7 +14,7 @@ use crate::layers::{
 use crate::models::{Autoencoder, ModelError, Shape};
 use crate::plan::{Element, PlanBuilder};
 use crate::recipe::Recipe;
-use crate::train::train_step;
+use crate::train::{note_loss, train_step};
 
 use super::case::{Quantity, loss_buffers, parameters};
 use super::{Case, Geometry};
@@ -233,25 +233,7 @@ fn loss_case(kind: &str, loss: Loss, index: usize, rng: &mut ChaCha8Rng) -> Case
     let [y, target, dy] =
         ["y", "target", "dy"].map(|name| plan.persistent(name, Element::Real, len));
     let forward = plan.begin("forward");
-    let partial = plan.temporary("partial", len.div_ceil(loss::BLOCK));
-    plan.launch(
-        "loss, blocks",
-        loss::Partial {
-            y,
-            target,
-            partial,
-            loss,
-        },
-    );
-    plan.launch(
-        "loss",
-        loss::Finish {
-            partial,
-            elements: len,
-            clock,
-            losses,
-        },
-    );
+    note_loss(&mut plan, loss, [y, target], clock, losses);
     let backward = plan.begin("backward");
     plan.launch(
         "loss gradient",

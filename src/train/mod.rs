@@ -11,7 +11,7 @@ pub use checkpoint::{
 };
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics};
-pub use program::{DataShape, EvaluationPass, Program, noise, train_step};
+pub use program::{DataShape, EvaluationPass, Program, noise, note_loss, train_step};
 pub use trainer::{Observer, Outcome, Silent, Trainer};
 
 use thiserror::Error;

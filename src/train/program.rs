@@ -170,7 +170,7 @@ impl Program {
             let (clean, noisy) = source.gather(&mut plan, rows);
             let (code, _) = model.encoder.forward(&mut plan, noisy, Mode::Evaluation);
             let (y, _) = model.decoder.forward(&mut plan, code, Mode::Evaluation);
-            note_loss(&mut plan, model.loss, y, clean, clock, losses);
+            note_loss(&mut plan, model.loss, [y.view, clean.view], clock, losses);
             plan.launch("clock", Advance { clock });
             evaluation.push(EvaluationPass {
                 routine,
@@ -239,7 +239,7 @@ pub fn train_step(
 ) {
     let (code, encoder) = model.encoder.forward(plan, noisy, Mode::Training);
     let (y, decoder) = model.decoder.forward(plan, code, Mode::Training);
-    note_loss(plan, model.loss, y, clean, clock, losses);
+    note_loss(plan, model.loss, [y.view, clean.view], clock, losses);
     let dy = plan.temporary_matrix("dy", y.rows, y.cols);
     plan.launch(
         "loss gradient",
@@ -257,21 +257,20 @@ pub fn train_step(
     model.encoder.backward(plan, &encoder, d_code, false);
 }
 
-/// Appends the loss of a batch, noted in `losses` at the clock's position.
-fn note_loss(
+/// Appends the mean loss over all elements of `y`, noted in `losses` at the clock's position.
+pub fn note_loss(
     plan: &mut PlanBuilder,
     loss: Loss,
-    y: Matrix,
-    target: Matrix,
+    [y, target]: [View; 2],
     clock: View,
     losses: View,
 ) {
-    let partial = plan.temporary("loss.partial", y.view.len.div_ceil(loss::BLOCK));
+    let partial = plan.temporary("loss.partial", y.len.div_ceil(loss::BLOCK));
     plan.launch(
         "loss, blocks",
         loss::Partial {
-            y: y.view,
-            target: target.view,
+            y,
+            target,
             partial,
             loss,
         },
@@ -280,7 +279,7 @@ fn note_loss(
         "loss",
         loss::Finish {
             partial,
-            elements: y.view.len,
+            elements: y.len,
             clock,
             losses,
         },

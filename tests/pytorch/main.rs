@@ -21,7 +21,7 @@ use diabolo::kernels::loss::{self, Loss};
 use diabolo::layers::{ActivationLayer, BatchNorm, Dense, Layer, Layout, Mode, Parameters, Stack};
 use diabolo::models::{Autoencoder, Pool, Shape, Stage};
 use diabolo::plan::{Element, PlanBuilder, RoutineId, View};
-use diabolo::train::train_step;
+use diabolo::train::{note_loss, train_step};
 
 use harness::{Case, Family, Make, Reference, SINGLE, TRAINED, alone, check_layers};
 
@@ -140,27 +140,9 @@ fn losses() {
         let clock = plan.persistent("clock", Element::Index, 2);
         let [y, target, dy] =
             ["y", "target", "dy"].map(|n| plan.persistent(n, Element::Real, elements));
-        let partial = plan.persistent("partial", Element::Real, elements.div_ceil(loss::BLOCK));
         let losses = plan.persistent("losses", Element::Real, 1);
         let routine = plan.begin("loss");
-        plan.launch(
-            "blocks",
-            loss::Partial {
-                y,
-                target,
-                partial,
-                loss,
-            },
-        );
-        plan.launch(
-            "loss",
-            loss::Finish {
-                partial,
-                elements,
-                clock,
-                losses,
-            },
-        );
+        note_loss(&mut plan, loss, [y, target], clock, losses);
         plan.launch(
             "gradient",
             loss::Gradient {
