@@ -10,7 +10,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error(
     "cannot write {}: {step} failed: {source}; an older file of that name is unchanged; \
-     free space or choose another folder with --out",
+     free space or choose another folder",
     path.display()
 )]
 pub struct FileError {
@@ -120,7 +120,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(path.to_str().unwrap()), "{text}");
         assert!(text.contains("writing its contents"), "{text}");
-        assert!(text.contains("--out"), "{text}");
+        assert!(text.contains("another folder"), "{text}");
     }
 
     #[test]

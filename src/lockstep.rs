@@ -140,9 +140,13 @@ impl Contents {
 /// What a launch should have written.
 struct Expected {
     values: Vec<f64>,
-    /// Of every element's error.
-    tolerance: f64,
+    /// Of the errors of each run of [`NEIGHBOURS`] elements.
+    tolerances: Vec<f64>,
 }
+
+/// Elements that share a tolerance. Parameters begin at multiples of it, so a small weight is never
+/// judged by a large γ.
+const NEIGHBOURS: usize = 64;
 
 /// The device that knows better.
 struct Judge {
@@ -182,20 +186,33 @@ impl Judge {
                 .collect()
         };
         let values = run(None)?;
-        let mut moved = vec![0.0f64; values.len()];
+        let mut moved: Vec<Vec<f64>> = values.iter().map(|v| vec![0.0; v.len()]).collect();
         for seed in 0..DISTURBED_RUNS {
             let disturbed = run(Some(&mut Disturber::new(seed)))?;
             for ((moved, disturbed), values) in moved.iter_mut().zip(&disturbed).zip(&values) {
-                *moved = moved.max(largest_difference(disturbed, values).1);
+                for ((moved, disturbed), value) in moved.iter_mut().zip(disturbed).zip(values) {
+                    *moved = moved.max(difference(*disturbed, *value));
+                }
             }
         }
         let expected = values.into_iter().zip(moved).zip(outputs);
         let expected = expected.map(|((values, moved), operand)| {
-            let tolerance = match plan.buffer(operand.view).element {
-                Element::Real => MARGIN * (moved + unit * largest(&values)),
-                _ => 0.0, // an index is right or wrong
+            // An index is right or wrong.
+            let unit = match plan.buffer(operand.view).element {
+                Element::Real => Some(unit),
+                _ => None,
             };
-            Expected { values, tolerance }
+            let neighbours = values.chunks(NEIGHBOURS).zip(moved.chunks(NEIGHBOURS));
+            let tolerances = neighbours.map(|(values, moved)| {
+                let tolerance = unit.map(|unit| MARGIN * (largest(moved) + unit * largest(values)));
+                tolerance
+                    .filter(|tolerance| tolerance.is_finite())
+                    .unwrap_or(0.0)
+            });
+            Expected {
+                tolerances: tolerances.collect(),
+                values,
+            }
         });
         Ok(expected.collect())
     }
@@ -205,21 +222,31 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |max, x| max.max(x.abs()))
 }
 
-/// The element where two vectors differ most, and by how much. A NaN differs infinitely from
-/// anything else.
-fn largest_difference(a: &[f64], b: &[f64]) -> (usize, f64) {
-    let mut worst = (0, 0.0);
-    for (index, (a, b)) in a.iter().zip(b).enumerate() {
-        let difference = match (a - b).abs() {
-            difference if !difference.is_nan() => difference,
-            _ if a.to_bits() == b.to_bits() => 0.0,
-            _ => f64::INFINITY,
-        };
-        if difference > worst.1 {
-            worst = (index, difference);
-        }
+/// |a − b|; a NaN differs infinitely from anything else.
+fn difference(a: f64, b: f64) -> f64 {
+    match (a - b).abs() {
+        difference if !difference.is_nan() => difference,
+        _ if a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) => 0.0,
+        _ => f64::INFINITY,
     }
-    worst
+}
+
+impl Expected {
+    /// The element that is farthest off for what it may be, and the part of its tolerance that it is
+    /// off by.
+    fn worst(&self, got: &[f64]) -> (usize, f64) {
+        let mut worst = (0, 0.0);
+        for (element, (&value, &got)) in self.values.iter().zip(got).enumerate() {
+            let part = match difference(value, got) {
+                0.0 => 0.0,
+                difference => difference / self.tolerances[element / NEIGHBOURS],
+            };
+            if part > worst.1 {
+                worst = (element, part);
+            }
+        }
+        worst
+    }
 }
 
 /// ‖a − b‖ / ‖a‖, and 0 where both are 0.
@@ -339,7 +366,7 @@ pub fn run(
                     element,
                     expected: expected.values[element],
                     got: outcome.written[place][element],
-                    tolerance: expected.tolerance,
+                    tolerance: expected.tolerances[element / NEIGHBOURS],
                 });
             }
             let [one, other] = &outcomes;
@@ -365,14 +392,10 @@ impl LaunchRecord {
         let mut wrong = None;
         let expected = outcome.expected.iter().flatten();
         for (operand, (expected, got)) in expected.zip(&outcome.written).enumerate() {
-            let (element, difference) = largest_difference(got, &expected.values);
-            if difference == 0.0 {
-                continue;
-            }
-            let part = difference / expected.tolerance;
+            let (element, part) = expected.worst(got);
             self.error[which] = self.error[which].max(part);
             self.added[which] = self.added[which].max(relative(&expected.values, got));
-            if (part > 1.0 || part.is_nan()) && wrong.is_none() {
+            if part > 1.0 && wrong.is_none() {
                 wrong = Some((operand, element));
             }
         }

@@ -5,7 +5,7 @@ mod program;
 
 use std::fs;
 
-use program::{fail, output, succeed};
+use program::{fail, misuse, output, succeed};
 use serde_json::Value;
 use tempfile::tempdir;
 
@@ -112,7 +112,7 @@ fn a_planted_mistake_fails_the_check_with_both_numbers() {
     let shown = output(folder.path(), &arguments);
     let shown = String::from_utf8(shown.stdout).expect("text");
     assert!(
-        shown.contains("WRONG") && shown.contains("wrong: dense on cpu-f64: d_x["),
+        shown.contains("WRONG") && shown.contains("fails: dense on cpu-f64: d_x["),
         "{shown}"
     );
     let with_json = output(folder.path(), &[&arguments[..], &["--json"]].concat());
@@ -127,7 +127,7 @@ fn a_planted_mistake_fails_the_check_with_both_numbers() {
         "--device",
         "cpu-f64",
     ];
-    let message = fail(folder.path(), &nowhere);
+    let message = misuse(folder.path(), &nowhere);
     assert!(
         message.contains("nothing that was selected has a place"),
         "{message}"
@@ -164,10 +164,6 @@ fn what_there_is_not_is_an_error_that_lists_what_there_is() {
             ["no such GPU", "diabolo devices"],
         ),
         (
-            vec!["lockstep", "mnist-dense"],
-            ["two devices", "--devices cpu-f64,gpu"],
-        ),
-        (
             vec![
                 "lockstep",
                 "mnist-dense",
@@ -184,6 +180,44 @@ fn what_there_is_not_is_an_error_that_lists_what_there_is() {
             assert!(message.contains(part), "{arguments:?}: {message}");
         }
     }
+}
+
+#[test]
+fn arguments_that_make_no_sense_together_are_wrong_usage() {
+    let folder = tempdir().expect("a folder");
+    for (arguments, part) in [
+        (
+            vec!["gradcheck", "dense", "--device", ""],
+            "expected cpu-f64",
+        ),
+        (
+            vec!["gradcheck", "dense", "--device", "auto"],
+            "expected cpu-f64",
+        ),
+        (vec!["lockstep", "mnist-dense"], "--devices cpu-f64,gpu"),
+        (
+            vec!["lockstep", "mnist-dense", "--devices", "cpu-f64,cpu-f64"],
+            "is the judge",
+        ),
+    ] {
+        let message = misuse(folder.path(), &arguments);
+        assert!(message.contains(part), "{arguments:?}: {message}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_twice_is_checked_once() {
+    let folder = tempdir().expect("a folder");
+    let device = ["--device", "cpu-f64,cpu-f64", "--json"];
+    let twice = succeed(
+        folder.path(),
+        &[&["gradcheck", "dense", "dense"], &device[..]].concat(),
+    );
+    let once = succeed(
+        folder.path(),
+        &["gradcheck", "dense", "--device", "cpu-f64", "--json"],
+    );
+    assert_eq!(twice, once);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn faulty<const N: usize>() -> GpuOptions {
     }
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     ("gemm", "value += bias[col];", "value -= bias[col];"),
     ("conv2d", "tap % dims.kernel.y", "tap / dims.kernel.y"),
     ("conv2d_data_gradient", "weight[line", "weight[1u + line"),
@@ -126,6 +126,8 @@ const FAULTS: [Fault; 9] = [
         "/ f32(dims.elements + 1u)",
     ),
     ("adam", "* scale +", "+"),
+    // Moves a weight by a thousandth of a step, far less than what rounds away in a γ of 1.
+    ("adam", "p[i] -= rate", "p[i] -= 1.001 * rate"),
 ];
 
 #[test]
@@ -140,6 +142,7 @@ fn a_fault_in_a_shader_is_named() {
         faulty::<6>(),
         faulty::<7>(),
         faulty::<8>(),
+        faulty::<9>(),
     ];
     for ((kernel, from, to), options) in FAULTS.into_iter().zip(options) {
         let Some(gpu) = gpu_with(options) else { return };

@@ -6,12 +6,13 @@ use clap::Args;
 use rayon::prelude::*;
 
 use diabolo::gradcheck::{
-    Case, MISTAKES, Mistake, Named, Row, check, layer_cases, layer_names, model_case, sweep,
+    Case, MISTAKES, Mistake, Named, Row, Trouble, check, layer_cases, layer_names, model_case,
+    sweep,
 };
 use diabolo::recipe::{BUILT_IN, Recipe};
 use diabolo::report::differences;
 
-use super::{Done, Failure, backend, print, progress, refuse_to_replace, table};
+use super::{Done, Failure, Usage, backend, print, progress, refuse_to_replace, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -23,11 +24,12 @@ use super::{Done, Failure, backend, print, progress, refuse_to_replace, table};
   diabolo gradcheck --break transposed-weight
                                              plant one: the check must fail where it applies
 
-In f64 gradients are compared with central differences; on cpu-f32 and GPUs the same backward is
+In f64, 40 elements of each gradient are compared with central differences; on cpu-f32 and GPUs the same backward is
 compared with the f64 gradient, to within what rounding of its sums explains. Points where a ReLU or
 a maximum has a kink are skipped and counted.
 
-Exit codes: 0 every gradient is right, 1 one is not (as with --break, where the mistake is found).")]
+Exit codes: 0 every gradient is right, 1 one is not, 2 wrong usage. With --break: 1 the mistake was
+found on every device, 0 it was missed on one, 2 nothing selected has a place for it.")]
 pub struct Options {
     /// Kinds of layer, or losses; all if there are none, and no --recipe
     #[arg(value_name = "LAYER")]
@@ -35,7 +37,8 @@ pub struct Options {
     /// A recipe's model, built in or from a file; may be given several times
     #[arg(long = "recipe", value_name = "NAME|FILE")]
     recipes: Vec<String>,
-    /// cpu-f64, cpu-f32, gpu, or part of an adapter's name; without it all there are
+    /// cpu-f64, cpu-f32, gpu, gpu-naive, gpu-checked, or part of an adapter's name; without it the
+    /// first three
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',')]
     devices: Vec<String>,
     /// Random shapes of each layer with each activation
@@ -68,6 +71,12 @@ pub fn gradcheck(options: &Options) -> Result<Done, Failure> {
     let mistake = options.mistake.as_deref().map(find_mistake).transpose()?;
     if let Some(picture) = &options.sweep {
         refuse_to_replace(picture, options.force)?;
+        let folder = picture
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(format!("{} is no folder to draw in", folder.display()).into());
+        }
     }
     let cases = cases(options)?;
     let devices = devices(&options.devices)?;
@@ -126,6 +135,12 @@ fn find_mistake(name: &str) -> Result<&'static Mistake, Failure> {
         .ok_or_else(|| format!("no mistake `{name}`: known are {}", known.join(", ")).into())
 }
 
+/// What is asked for twice is checked once.
+fn once_each(names: &[String]) -> impl Iterator<Item = &String> {
+    let first = |&(place, name): &(usize, &String)| !names[..place].contains(name);
+    names.iter().enumerate().filter(first).map(|(_, name)| name)
+}
+
 /// What the options select.
 fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
     let everything = options.layers.is_empty() && options.recipes.is_empty();
@@ -138,7 +153,7 @@ fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
             .collect();
     }
     let mut cases = Vec::new();
-    for name in &layers {
+    for name in once_each(&layers) {
         let found = layer_cases(name, options.shapes.into(), options.seed);
         cases.extend(
             found.ok_or_else(|| {
@@ -146,7 +161,7 @@ fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
             })?,
         );
     }
-    for name in &recipes {
+    for name in once_each(&recipes) {
         cases.push(model_case(&Recipe::load(name)?)?);
     }
     Ok(cases)
@@ -155,7 +170,7 @@ fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
 /// The devices asked for, or all there are.
 fn devices(names: &[String]) -> Result<Vec<Named>, Failure> {
     let mut devices = Vec::new();
-    for name in names {
+    for name in once_each(names) {
         devices.push(backend(name)?);
     }
     if names.is_empty() {
@@ -204,18 +219,18 @@ fn judge(rows: &[Row]) -> Result<Done, Failure> {
     };
     let (count, all) = (failed.len(), rows.len());
     Err(format!(
-        "{count} of {all} gradients are wrong; the first is {}",
+        "{count} of {all} checks fail; the first is {}",
         describe(first)
     )
     .into())
 }
 
-/// What is wrong, one line each.
+/// What fails, one line each.
 fn show_wrong(rows: &[Row]) -> Result<(), Failure> {
     const MOST: usize = 12;
     let wrong: Vec<&Row> = rows.iter().filter(|row| !row.pass).collect();
     for row in wrong.iter().take(MOST) {
-        print(format!("wrong: {}", describe(row)))?;
+        print(format!("fails: {}", describe(row)))?;
     }
     match wrong.len().saturating_sub(MOST) {
         0 => Ok(()),
@@ -231,23 +246,31 @@ fn describe(row: &Row) -> String {
         device,
         ..
     } = row;
-    match &row.worst {
-        Some(worst) => format!(
+    let (checked, skipped) = (row.checked, row.skipped);
+    match (&row.worst, row.trouble) {
+        (_, Some(Trouble::TooFewCompared)) => format!(
+            "{layer} on {device}: d_{quantity}: only {checked} elements could be compared, {skipped} \
+             lie at kinks or are too small for differences; try another --seed"
+        ),
+        (_, Some(Trouble::LostInRounding)) => format!(
+            "{layer} on {device}: d_{quantity}: rounding alone may move it by {:.0e} of itself, so \
+             nothing can be said of it in f32",
+            row.tolerance
+        ),
+        (Some(worst), _) => format!(
             "{layer} on {device}: d_{quantity}{:?} is {:e}, expected {:e}",
             worst.index, worst.got, worst.expected
         ),
-        None => format!("{layer} on {device}: d_{quantity}, of which no element could be compared"),
+        (None, _) => format!("{layer} on {device}: d_{quantity} has no elements"),
     }
 }
 
-/// Fails where the mistake is found: the exit code is that of the check.
+/// Fails if the mistake is found everywhere, as the check itself does.
 fn judge_mistake(mistake: &Mistake, rows: &[Row], devices: &[Named]) -> Result<Done, Failure> {
     if rows.is_empty() {
-        return Err(format!(
-            "nothing that was selected has a place for `{}` ({})",
-            mistake.name, mistake.what
-        )
-        .into());
+        let (name, what) = (mistake.name, mistake.what);
+        let nowhere = format!("nothing that was selected has a place for `{name}` ({what})");
+        return Err(Usage(nowhere).into());
     }
     let fails = |device: &&Named| {
         let mut rows = rows.iter().filter(|row| row.device == device.name);
@@ -261,10 +284,9 @@ fn judge_mistake(mistake: &Mistake, rows: &[Row], devices: &[Named]) -> Result<D
     if !missed.is_empty() {
         let (name, missed) = (mistake.name, names(&missed));
         eprintln!("`{name}` was planted and NOT FOUND on {missed}");
-    }
-    let Some(first) = rows.iter().find(|row| !row.pass) else {
         return Ok(Done::Fully);
-    };
+    }
+    let first = rows.iter().find(|row| !row.pass).expect("it was found");
     Err(format!(
         "`{}` was planted ({}) and found on {}; first in {}",
         mistake.name,

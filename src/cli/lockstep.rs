@@ -12,7 +12,7 @@ use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
 use super::run::load;
-use super::{Done, Failure, backend, print, progress, table};
+use super::{Done, Failure, Usage, backend, print, progress, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -21,7 +21,7 @@ use super::{Done, Failure, backend, print, progress, table};
   diabolo lockstep mnist-conv --devices gpu-naive,gpu         matrix products by plain loops, by tiles
   diabolo lockstep mnist-dense --devices gpu,gpu-checked      with and without checks of every index
 
-Every launch is judged on its own: f64 computes it from the very inputs that the device had. The
+Every launch is judged on its own: cpu-f64 computes it from the very inputs that the device had. The
 first launch that is off by more than rounding of its sums explains is named, with the worst element
 and both values. If all are right, tables show how far the devices come apart, and through which
 kernels.
@@ -49,9 +49,15 @@ pub struct Options {
 
 pub fn lockstep(options: &Options) -> Result<Done, Failure> {
     let [one, other] = &options.devices[..] else {
-        return Err("--devices takes two devices, as in --devices cpu-f64,gpu".into());
+        let message = "--devices takes two devices, as in --devices cpu-f64,gpu";
+        return Err(Usage(message.to_owned()).into());
     };
     let devices = [backend(one)?, backend(other)?];
+    let judged = |device: &Named| !matches!(device.backend, Backend::CpuDouble(_));
+    if !devices.iter().any(judged) {
+        let message = "cpu-f64 is the judge: one device at least must be another";
+        return Err(Usage(message.to_owned()).into());
+    }
     let mut recipe = Recipe::load(&options.recipe)?;
     if let Some(path) = &options.data {
         recipe.data.path = Some(path.clone());
@@ -69,11 +75,11 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
     }
     data.truncate(images, 1);
     let trainer = |backend: &Backend| Trainer::new(&recipe, &data.train, &data.test, backend, None);
-    let participants = devices.map(|Named { name, backend }| -> Result<Participant, Failure> {
+    let participants = devices.map(|device| -> Result<Participant, Failure> {
         Ok(Participant {
-            trainer: trainer(&backend)?,
-            judged: !matches!(backend, Backend::CpuDouble(_)),
-            name,
+            trainer: trainer(&device.backend)?,
+            judged: judged(&device),
+            name: device.name,
         })
     });
     let [one, other] = participants;

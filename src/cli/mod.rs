@@ -106,6 +106,11 @@ fn backend(name: &str) -> Result<Named, Failure> {
     let (name, backend) = match name {
         "cpu-f64" => (name, Backend::CpuDouble(Cpu::<f64>::pool(0)?)),
         "cpu-f32" | "cpu" => ("cpu-f32", Backend::Cpu(Cpu::<f32>::pool(0)?)),
+        "" | "auto" => {
+            let known =
+                "cpu-f64, cpu-f32, gpu, gpu-naive, gpu-checked or part of an adapter's name";
+            return Err(Usage(format!("no device `{name}` to check on: expected {known}")).into());
+        }
         _ => {
             let (choice, options) = match name {
                 "gpu-checked" => (Choice::Gpu, checked),
@@ -123,6 +128,11 @@ fn backend(name: &str) -> Result<Named, Failure> {
 
 /// Any error; its message is whole on its own.
 type Failure = Box<dyn Error>;
+
+/// Arguments that make no sense together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// Errors if there is something at `path` already, unless it is to be replaced.
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Failure> {
@@ -169,7 +179,7 @@ pub fn main() -> ExitCode {
         Ok(Done::Interrupted) => ExitCode::from(130),
         Err(failure) => {
             eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(if failure.is::<Usage>() { 2 } else { 1 })
         }
     }
 }

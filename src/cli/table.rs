@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use diabolo::evaluate::{Denoising, K, Row};
-use diabolo::gradcheck;
+use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
 
 /// A rule above, below and under the header; nothing between the rows.
@@ -118,7 +118,13 @@ pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::
             row.worst
                 .as_ref()
                 .map_or(String::new(), |worst| format!("{:?}", worst.index)),
-            if row.pass { "right" } else { "WRONG" }.to_owned(),
+            match row.trouble {
+                None => "right",
+                Some(Trouble::Wrong) => "WRONG",
+                Some(Trouble::TooFewCompared) => "TOO FEW",
+                Some(Trouble::LostInRounding) => "LOST",
+            }
+            .to_owned(),
         ]);
     }
     table

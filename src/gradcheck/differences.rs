@@ -11,7 +11,8 @@
 //!
 //! Both want f to be smooth between x − 2h and x + 2h. A kink (a ReLU at 0, a tie of maxima) shows in
 //! the third and fourth differences of the five values, which vanish like h² and h³ where f is
-//! smooth: the slopes on both sides of the point differ.
+//! smooth: the slopes on both sides of the point differ. And one width alone is never believed: the next
+//! narrower one has to give the same, which neither a kink, nor truncation, nor rounding lets it.
 
 use std::sync::Arc;
 
@@ -28,8 +29,10 @@ use super::case::Point;
 /// Largest relative error of a sound gradient in f64.
 pub(super) const TOLERANCE: f64 = 1e-6;
 
-/// Distances tried: where the wider one straddles a kink, a smaller one may not.
-const STEPS: [f64; 3] = [3e-4, 3e-5, 3e-6];
+/// Widths tried, two neighbours at a time: where the wider ones straddle a kink, narrower ones may not.
+const STEPS: [f64; 7] = [3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6];
+/// The part of the tolerance by which two widths may differ.
+const AGREEMENT: f64 = 0.3;
 
 /// Third and fourth differences, as slopes, beyond this part of the quantity's largest gradient (and
 /// beyond rounding) mean a kink.
@@ -87,15 +90,21 @@ impl<'a, T: Scalar> Function<'a, T> {
         Ok((self.moved(view, place, h)? - self.moved(view, place, -h)?) / (2.0 * h))
     }
 
-    /// The derivative by one element; none if it lies at a kink. `scale` is the size of the
-    /// quantity's gradients.
+    /// The derivative by one element; none if no two widths agree on it: at a kink, or where it is too
+    /// small to be seen beside the function's own rounding. `scale` is the size of the quantity's
+    /// gradients, `least` what errors of this element's are relative to at least.
     pub(super) fn derivative(
         &mut self,
         view: View,
         place: usize,
         scale: f64,
+        least: f64,
     ) -> Result<Option<f64>, DeviceError> {
         let [here, size] = self.value()?;
+        if !here.is_finite() {
+            return Ok(Some(f64::NAN));
+        }
+        let mut wider: Option<f64> = None;
         for h in STEPS {
             let mut at = |steps: f64| self.moved(view, place, steps * h);
             let [left2, left, right, right2] = [at(-2.0)?, at(-1.0)?, at(1.0)?, at(2.0)?];
@@ -104,9 +113,17 @@ impl<'a, T: Scalar> Function<'a, T> {
             let fourth = (left2 - 4.0 * left + 6.0 * here - 4.0 * right + right2) / h;
             let rounding = 64.0 * f64::EPSILON * size / h;
             let smooth = KINK * scale + rounding;
-            if fourth.abs() <= smooth && third.abs() <= smooth.max(CURVED * h * h * scale) {
-                return Ok(Some(near + (near - far) / 3.0));
+            if fourth.abs() > smooth || third.abs() > smooth.max(CURVED * h * h * scale) {
+                wider = None;
+                continue;
             }
+            let estimate = near + (near - far) / 3.0;
+            if let Some(wider) = wider
+                && (wider - estimate).abs() <= AGREEMENT * TOLERANCE * estimate.abs().max(least)
+            {
+                return Ok(Some(wider));
+            }
+            wider = Some(estimate);
         }
         Ok(None)
     }

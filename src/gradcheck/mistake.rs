@@ -51,18 +51,24 @@ pub const MISTAKES: &[Mistake] = &[
         name: "missing-slope",
         what: "the activation's derivative is left out",
         rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::ActivationBackward(mut backward) => {
+            AnyKernel::ActivationBackward(mut backward)
+                if backward.activation != Activation::Identity =>
+            {
                 backward.activation = Activation::Identity;
                 Some(vec![backward.into()])
             }
-            kernel => with_saved(kernel, |saved| saved.activation = Activation::Identity),
+            kernel => with_saved(kernel, |saved| {
+                let linear = saved.activation == Activation::Identity;
+                saved.activation = Activation::Identity;
+                !linear
+            }),
         },
     },
     Mistake {
         name: "slope-of-input",
         what: "the activation's derivative, written in terms of its output, is given its input",
         rewrite: |launch, context| match launch.kernel.clone() {
-            AnyKernel::ActivationBackward(mut backward) => {
+            AnyKernel::ActivationBackward(mut backward) if backward.activation.is_curved() => {
                 let forward = context
                     .launches
                     .iter()
@@ -193,6 +199,7 @@ pub const MISTAKES: &[Mistake] = &[
                         _ => None,
                     });
                 saved.normaliser.mean = running.expect("forward is in the same routine");
+                true
             })
         },
     },
@@ -284,16 +291,14 @@ pub const MISTAKES: &[Mistake] = &[
     },
 ];
 
-/// A kernel of batch norm's backward with other saved values.
-fn with_saved(kernel: AnyKernel, change: impl Fn(&mut Saved)) -> Option<Vec<AnyKernel>> {
+/// A kernel of batch norm's backward with other saved values. None if `change` declines.
+fn with_saved(kernel: AnyKernel, change: impl Fn(&mut Saved) -> bool) -> Option<Vec<AnyKernel>> {
     match kernel {
         AnyKernel::BatchNormBackwardPartial(mut partial) => {
-            change(&mut partial.saved);
-            Some(vec![partial.into()])
+            change(&mut partial.saved).then(|| vec![partial.into()])
         }
         AnyKernel::BatchNormBackwardApply(mut apply) => {
-            change(&mut apply.saved);
-            Some(vec![apply.into()])
+            change(&mut apply.saved).then(|| vec![apply.into()])
         }
         _ => None,
     }

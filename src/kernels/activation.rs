@@ -95,6 +95,14 @@ impl Activation {
         Activation::Softplus,
     ];
 
+    /// Whether its slope takes more than one value on either side of 0.
+    pub fn is_curved(self) -> bool {
+        !matches!(
+            self,
+            Activation::Identity | Activation::Relu | Activation::LeakyRelu
+        )
+    }
+
     /// Its name, as recipes have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -26,9 +26,19 @@ pub fn succeed(folder: &Path, arguments: &[&str]) -> String {
 /// Runs a command that must fail, with one message and no panic. Returns the message.
 #[allow(dead_code)] // Not every test file has something refused.
 pub fn fail(folder: &Path, arguments: &[&str]) -> String {
+    refused(folder, arguments, 1)
+}
+
+/// Runs a command whose arguments make no sense together. Returns the message.
+#[allow(dead_code)]
+pub fn misuse(folder: &Path, arguments: &[&str]) -> String {
+    refused(folder, arguments, 2)
+}
+
+fn refused(folder: &Path, arguments: &[&str], code: i32) -> String {
     let output = output(folder, arguments);
     let error = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
     assert_eq!(error.matches("error: ").count(), 1, "{error}");
     assert!(
         !error.contains("panicked") && !error.contains("RUST_BACKTRACE"),
