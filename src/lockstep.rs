@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::device::{Device, DeviceError, HostData};
 use crate::kernels::UNUSED;
 use crate::plan::{Element, Launch, Operand, Plan, View};
-use crate::rounding::{Disturber, MARGIN, unit};
+use crate::rounding::{Disturber, MARGIN, largest, unit};
 use crate::train::Trainer;
 
 /// Runs whose results show how far rounding carries.
@@ -197,17 +197,16 @@ impl Judge {
         }
         let expected = values.into_iter().zip(moved).zip(outputs);
         let expected = expected.map(|((values, moved), operand)| {
-            // An index is right or wrong.
-            let unit = match plan.buffer(operand.view).element {
-                Element::Real => Some(unit),
-                _ => None,
-            };
+            let is_real = plan.buffer(operand.view).element == Element::Real;
             let neighbours = values.chunks(NEIGHBOURS).zip(moved.chunks(NEIGHBOURS));
             let tolerances = neighbours.map(|(values, moved)| {
-                let tolerance = unit.map(|unit| MARGIN * (largest(moved) + unit * largest(values)));
-                tolerance
-                    .filter(|tolerance| tolerance.is_finite())
-                    .unwrap_or(0.0)
+                let tolerance = MARGIN * (largest(moved) + unit * largest(values));
+                // An index is right or wrong, and so is what has no finite tolerance.
+                if is_real && tolerance.is_finite() {
+                    tolerance
+                } else {
+                    0.0
+                }
             });
             Expected {
                 tolerances: tolerances.collect(),
@@ -216,10 +215,6 @@ impl Judge {
         });
         Ok(expected.collect())
     }
-}
-
-fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |max, x| max.max(x.abs()))
 }
 
 /// |a − b|; a NaN differs infinitely from anything else.

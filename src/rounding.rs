@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DeviceError};
-use crate::plan::{Element, Launch, Plan, RoutineId, View};
+use crate::plan::{Launch, Plan, RoutineId, View};
 
 /// Unit roundoff of `f32`.
 pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;
@@ -25,18 +25,14 @@ pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;
 /// itself a random number, and WGSL promises division, exp and log to a few ulps only.
 pub const MARGIN: f64 = 4.0;
 
-/// The views of reals that a launch writes.
-pub fn written_reals<'a>(plan: &'a Plan, launch: &'a Launch) -> impl Iterator<Item = View> + 'a {
-    let operands = launch.kernel.operands().into_iter();
-    operands
-        .filter(|operand| operand.is_written())
-        .map(|operand| operand.view)
-        .filter(|&view| plan.buffer(view).element == Element::Real)
+/// The largest absolute value; 0 of none.
+pub(crate) fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |max, x| max.max(x.abs()))
 }
 
 /// √K·ε, K being a launch's operations per element written.
 pub fn unit(plan: &Plan, launch: &Launch) -> f64 {
-    let elements: usize = written_reals(plan, launch).map(|view| view.len).sum();
+    let elements: usize = plan.written_reals(launch).map(|view| view.len).sum();
     let operations = launch.kernel.cost().flops as f64 / elements.max(1) as f64;
     operations.max(1.0).sqrt() * EPSILON
 }
@@ -69,7 +65,7 @@ impl Disturber {
             device.run_launch(routine, index)?;
             let launch = &device.plan().launches(routine)[index];
             let unit = unit(device.plan(), launch);
-            let views: Vec<View> = written_reals(device.plan(), launch).collect();
+            let views: Vec<View> = device.plan().written_reals(launch).collect();
             for view in views {
                 self.disturb(device.reals_mut(view), unit);
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rayon::prelude::*;
 
+use diabolo::files::folder_of;
 use diabolo::gradcheck::{
     Case, MISTAKES, Mistake, Named, Row, Trouble, check, layer_cases, layer_names, model_case,
     sweep,
@@ -71,10 +72,8 @@ pub fn gradcheck(options: &Options) -> Result<Done, Failure> {
     let mistake = options.mistake.as_deref().map(find_mistake).transpose()?;
     if let Some(picture) = &options.sweep {
         refuse_to_replace(picture, options.force)?;
-        let folder = picture
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let folder = folder_of(picture);
+        if !folder.is_dir() {
             return Err(format!("{} is no folder to draw in", folder.display()).into());
         }
     }

@@ -38,7 +38,7 @@ use serde::Serialize;
 use crate::device::cpu::Cpu;
 use crate::device::{Backend, Device, DeviceError};
 use crate::plan::Plan;
-use crate::rounding::{Disturber, EPSILON, MARGIN};
+use crate::rounding::{Disturber, EPSILON, MARGIN, largest};
 
 use case::Point;
 use differences::{Function, TOLERANCE};
@@ -240,9 +240,8 @@ impl Verdict {
 
 /// The largest gradient of each quantity, none below a thousandth of the case's.
 fn scales(gradients: &[Vec<f64>]) -> Vec<f64> {
-    let largest = |values: &Vec<f64>| values.iter().fold(0.0f64, |max, x| max.max(x.abs()));
-    let each: Vec<f64> = gradients.iter().map(largest).collect();
-    let floor = 1e-3 * each.iter().fold(f64::MIN_POSITIVE, |max, &x| max.max(x));
+    let each: Vec<f64> = gradients.iter().map(|values| largest(values)).collect();
+    let floor = 1e-3 * largest(&each).max(f64::MIN_POSITIVE);
     each.into_iter().map(|scale| scale.max(floor)).collect()
 }
 
@@ -348,7 +347,7 @@ impl Truth {
 
     /// The most that any quantity moved.
     fn farthest(&self) -> f64 {
-        self.moved.iter().copied().fold(0.0, f64::max)
+        largest(&self.moved)
     }
 
     /// Compares a device's gradients with these.

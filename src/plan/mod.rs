@@ -93,6 +93,14 @@ impl Plan {
         &self.buffers[view.buffer.0]
     }
 
+    /// The views of reals that a launch writes.
+    pub fn written_reals(&self, launch: &Launch) -> impl Iterator<Item = View> {
+        let operands = launch.kernel.operands().into_iter();
+        let written = operands.filter(|operand| operand.is_written());
+        let views = written.map(|operand| operand.view);
+        views.filter(|&view| self.buffer(view).element == Element::Real)
+    }
+
     /// The launches of one routine.
     pub fn launches(&self, routine: RoutineId) -> &[Launch] {
         &self.routines[routine.0].launches

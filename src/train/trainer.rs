@@ -12,7 +12,7 @@ use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::adam::Hyperparameters;
 use crate::machine::memory_limit;
-use crate::plan::{Element, PlanBuilder};
+use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 
 use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
@@ -318,20 +318,17 @@ impl Trainer {
         let plan = self.program.plan.clone();
         for (index, launch) in plan.launches(self.program.train).iter().enumerate() {
             self.device.run_launch(self.program.train, index)?;
-            for operand in launch.kernel.operands() {
-                let buffer = plan.buffer(operand.view);
-                if !operand.is_written() || buffer.element != Element::Real {
-                    continue;
-                }
-                let values = self.device.read_real(operand.view)?;
+            for view in plan.written_reals(launch) {
+                let values = self.device.read_real(view)?;
                 // Later entries of `losses` are of the run that failed.
-                let fresh = match operand.view == self.program.losses {
+                let fresh = match view == self.program.losses {
                     true => &values[position..=position],
                     false => &values[..],
                 };
                 if fresh.iter().any(|value| !value.is_finite()) {
                     let launch = format!("`{}` ({})", launch.label, launch.kernel.name());
-                    return Ok(error(buffer.name.clone(), launch, self.progress));
+                    let buffer = plan.buffer(view).name.clone();
+                    return Ok(error(buffer, launch, self.progress));
                 }
             }
         }

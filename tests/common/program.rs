@@ -30,7 +30,7 @@ pub fn fail(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Runs a command whose arguments make no sense together. Returns the message.
-#[allow(dead_code)]
+#[allow(dead_code)] // Nor something misused.
 pub fn misuse(folder: &Path, arguments: &[&str]) -> String {
     refused(folder, arguments, 2)
 }
