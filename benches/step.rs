@@ -24,7 +24,7 @@ fn step(criterion: &mut Criterion, model: &str) {
     let mut group = criterion.benchmark_group("train step");
     group.throughput(Throughput::Elements(batch as u64));
     for threads in [1, 0] {
-        let backend = Backend::Cpu(Cpu::<f32>::pool(threads).expect("threads"));
+        let backend = Backend::Cpu(Cpu::<f32>::team(threads).expect("threads"));
         let mut trainer =
             Trainer::new(&recipe, &images, &images, &backend, None).expect("fits in memory");
         let (train, clock) = (trainer.program().train, trainer.program().clock);

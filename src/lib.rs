@@ -48,7 +48,7 @@
 //! for launch in plan.launches(step) {
 //!     println!("{:<24} {:?}", launch.label, launch.kernel.cost());
 //! }
-//! let mut device = Cpu::<f32>::new(plan.clone(), Cpu::<f32>::pool(1)?);
+//! let mut device = Cpu::<f32>::new(plan.clone(), Cpu::<f32>::team(1)?);
 //! device.write(parameters.tensors[0].value, HostData::Real(&[1.0; 6]))?;
 //! device.write(dy.view, HostData::Real(&[0.5; 8]))?;
 //! device.run(step, 1)?;

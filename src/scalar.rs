@@ -7,8 +7,9 @@ use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
 use num_traits::{Float, NumAssign};
+use pulp::Simd;
 
-/// `f32` or `f64`, with the matrix product that `matrixmultiply` offers for it.
+/// `f32` or `f64`, and what kernels need of it: vectors, and an exponential that vectorises.
 pub trait Scalar:
     Float + NumAssign + Sum + Debug + Display + Default + bytemuck::Pod + Send + Sync + 'static
 {
@@ -27,63 +28,32 @@ pub trait Scalar:
     /// eˣ − 1, to as many digits near 0 as elsewhere; a NaN stays a NaN.
     fn exponential_minus_one(self) -> Self;
 
-    /// `C[m,n] ← A[m,k]·B[k,n] + beta·C`, every matrix with a row and a column stride (in elements).
-    ///
-    /// # Safety
-    /// As for [`matrixmultiply::sgemm`]: each pointer with its strides must stay inside one live
-    /// allocation, and nothing else may touch C meanwhile.
-    unsafe fn gemm(
-        dims: [usize; 3],
-        a: (*const Self, [isize; 2]),
-        b: (*const Self, [isize; 2]),
-        beta: Self,
-        c: (*mut Self, [isize; 2]),
-    );
+    /// A vector register's worth.
+    type Vector<S: Simd>: Copy;
 
-    /// `c [m, n] = op(a) [m, k] · op(b) [k, n]`, row-major; a factor is taken transposed if its flag
-    /// says so, and is then stored as `[k, m]` or `[n, k]`.
-    ///
-    /// Panics if a slice has not as many elements as its shape.
-    fn product(dims: [usize; 3], a: (&[Self], bool), b: (&[Self], bool), c: &mut [Self]) {
-        product(dims, a, b, Self::zero(), c);
-    }
+    /// How many a vector holds.
+    fn lanes<S: Simd>() -> usize;
 
-    /// `c += op(a) · op(b)`, as in [`product`](Self::product).
-    fn add_product(dims: [usize; 3], a: (&[Self], bool), b: (&[Self], bool), c: &mut [Self]) {
-        product(dims, a, b, Self::one(), c);
-    }
-}
+    /// The same number in every lane.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
 
-fn product<T: Scalar>(
-    [m, k, n]: [usize; 3],
-    (a, transpose_a): (&[T], bool),
-    (b, transpose_b): (&[T], bool),
-    beta: T,
-    c: &mut [T],
-) {
-    assert!(
-        [a.len(), b.len(), c.len()] == [m * k, k * n, m * n],
-        "a product of {m}×{k} by {k}×{n}"
-    );
-    let strides = |transposed, rows: usize, cols: usize| match transposed {
-        true => [1, rows as isize],
-        false => [cols as isize, 1],
-    };
-    let (a_strides, b_strides) = (strides(transpose_a, m, k), strides(transpose_b, k, n));
-    // SAFETY: the slices hold all elements of their shapes, and c is borrowed for writing.
-    unsafe {
-        T::gemm(
-            [m, k, n],
-            (a.as_ptr(), a_strides),
-            (b.as_ptr(), b_strides),
-            beta,
-            (c.as_mut_ptr(), [n as isize, 1]),
-        );
-    }
+    /// a + b
+    fn add_vectors<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+
+    /// a·b + c, rounded once where the processor can.
+    fn multiply_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
 }
 
 macro_rules! scalar {
-    ($type:ident, $gemm:path, $exponential:expr, $minus_one:expr) => {
+    (
+        $type:ident, $exponential:expr, $minus_one:expr,
+        $vector:ident, $lanes:ident, $splat:ident, $add:ident, $multiply_add:ident
+    ) => {
         impl Scalar for $type {
             const NAME: &'static str = stringify!($type);
 
@@ -107,15 +77,35 @@ macro_rules! scalar {
                 $minus_one(self)
             }
 
-            unsafe fn gemm(
-                [m, k, n]: [usize; 3],
-                (a, [rsa, csa]): (*const Self, [isize; 2]),
-                (b, [rsb, csb]): (*const Self, [isize; 2]),
-                beta: Self,
-                (c, [rsc, csc]): (*mut Self, [isize; 2]),
-            ) {
-                // SAFETY: the caller's promise is matrixmultiply's own.
-                unsafe { $gemm(m, k, n, 1.0, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn lanes<S: Simd>() -> usize {
+                S::$lanes
+            }
+
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S> {
+                simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn add_vectors<S: Simd>(
+                simd: S,
+                a: Self::Vector<S>,
+                b: Self::Vector<S>,
+            ) -> Self::Vector<S> {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn multiply_add<S: Simd>(
+                simd: S,
+                a: Self::Vector<S>,
+                b: Self::Vector<S>,
+                c: Self::Vector<S>,
+            ) -> Self::Vector<S> {
+                simd.$multiply_add(a, b, c)
             }
         }
     };
@@ -123,11 +113,24 @@ macro_rules! scalar {
 
 scalar!(
     f32,
-    matrixmultiply::sgemm,
     exponential_f32,
-    exponential_minus_one_f32
+    exponential_minus_one_f32,
+    f32s,
+    F32_LANES,
+    splat_f32s,
+    add_f32s,
+    mul_add_e_f32s
 );
-scalar!(f64, matrixmultiply::dgemm, f64::exp, f64::exp_m1);
+scalar!(
+    f64,
+    f64::exp,
+    f64::exp_m1,
+    f64s,
+    F64_LANES,
+    splat_f64s,
+    add_f64s,
+    mul_add_e_f64s
+);
 
 /// eˣ = 2ⁿ·eʳ to two ulps.
 #[inline(always)]

@@ -86,7 +86,7 @@ fn a_run_leaves_the_same_bytes_for_any_number_of_threads() {
 
 #[test]
 fn launches_one_by_one_and_many_steps_at_a_time_give_the_same_bits() {
-    let mut backends = vec![Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"))];
+    let mut backends = vec![Backend::Cpu(Cpu::<f32>::team(2).expect("threads"))];
     backends.extend(adapter::gpu(GpuOptions::default()).map(Backend::Gpu));
     let data = digits();
     for recipe in [small(), small_conv()] {

@@ -17,7 +17,7 @@ use diabolo::recipe::{LossName, Recipe};
 use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
 
 fn cpu() -> Backend {
-    Backend::Cpu(Cpu::<f32>::pool(0).expect("threads"))
+    Backend::Cpu(Cpu::<f32>::team(0).expect("threads"))
 }
 
 fn trainer(
@@ -75,7 +75,7 @@ fn without_a_warm_up_the_gpu_stays_as_close_to_f64_as_the_cpu_does() {
         return;
     };
     let gpu = Backend::Gpu(context);
-    let double = Backend::CpuDouble(Cpu::<f64>::pool(0).expect("threads"));
+    let double = Backend::CpuDouble(Cpu::<f64>::team(0).expect("threads"));
     for loss in [LossName::Mse, LossName::Bce] {
         let mut recipe = Recipe::load("reference-dense").expect("built in");
         recipe.model.loss = loss;

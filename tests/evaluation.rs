@@ -9,7 +9,7 @@ use diabolo::device::cpu::Cpu;
 use diabolo::evaluate::{Features, FewLabel, K, Rows, few_label};
 
 fn cpu() -> Backend {
-    Backend::Cpu(Cpu::<f32>::pool(0).expect("threads"))
+    Backend::Cpu(Cpu::<f32>::team(0).expect("threads"))
 }
 
 /// Accuracy of 1-NN, every distance computed on its own in f64.

@@ -34,11 +34,11 @@ fn devices() -> Vec<Named> {
     let mut devices = vec![
         named(
             "cpu-f64",
-            Backend::CpuDouble(Cpu::<f64>::pool(2).expect("threads")),
+            Backend::CpuDouble(Cpu::<f64>::team(2).expect("threads")),
         ),
         named(
             "cpu-f32",
-            Backend::Cpu(Cpu::<f32>::pool(2).expect("threads")),
+            Backend::Cpu(Cpu::<f32>::team(2).expect("threads")),
         ),
     ];
     for (name, options) in [

@@ -71,7 +71,7 @@ fn check(recipe: &Recipe, name: &str, backend: &Backend) {
 
 #[test]
 fn a_training_step_touches_nothing_beside_its_buffers() {
-    let pool = || Cpu::<f32>::pool(2).expect("threads");
+    let pool = || Cpu::<f32>::team(2).expect("threads");
     let mut devices = vec![
         ("cpu-f32", Backend::Cpu(pool())),
         ("cpu-f64", Backend::CpuDouble(pool())),

@@ -16,11 +16,11 @@ use diabolo::recipe::{PoolName, Recipe};
 use diabolo::train::Trainer;
 
 fn double() -> Backend {
-    Backend::CpuDouble(Cpu::<f64>::pool(2).expect("threads"))
+    Backend::CpuDouble(Cpu::<f64>::team(2).expect("threads"))
 }
 
 fn single() -> Backend {
-    Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"))
+    Backend::Cpu(Cpu::<f32>::team(2).expect("threads"))
 }
 
 fn gpu_with(options: GpuOptions) -> Option<Backend> {

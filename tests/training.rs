@@ -15,7 +15,7 @@ use diabolo::train::{
 };
 
 fn cpu(threads: usize) -> Backend {
-    Backend::Cpu(Cpu::<f32>::pool(threads).expect("threads"))
+    Backend::Cpu(Cpu::<f32>::team(threads).expect("threads"))
 }
 
 fn trainer(recipe: &Recipe, threads: usize, checkpoint: Option<Checkpoint>) -> Trainer {

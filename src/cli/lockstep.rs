@@ -83,7 +83,7 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
         })
     });
     let [one, other] = participants;
-    let judge = trainer(&Backend::CpuDouble(Cpu::<f64>::pool(0)?))?;
+    let judge = trainer(&Backend::CpuDouble(Cpu::<f64>::team(0)?))?;
 
     let launches = judge.program().plan.launches(judge.program().train).len();
     let bar = progress::bar("comparing", (steps * launches) as u64);

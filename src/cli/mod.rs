@@ -104,8 +104,8 @@ fn backend(name: &str) -> Result<Named, Failure> {
         ..GpuOptions::default()
     };
     let (name, backend) = match name {
-        "cpu-f64" => (name, Backend::CpuDouble(Cpu::<f64>::pool(0)?)),
-        "cpu-f32" | "cpu" => ("cpu-f32", Backend::Cpu(Cpu::<f32>::pool(0)?)),
+        "cpu-f64" => (name, Backend::CpuDouble(Cpu::<f64>::team(0)?)),
+        "cpu-f32" | "cpu" => ("cpu-f32", Backend::Cpu(Cpu::<f32>::team(0)?)),
         "" | "auto" => {
             let known =
                 "cpu-f64, cpu-f32, gpu, gpu-naive, gpu-checked or part of an adapter's name";

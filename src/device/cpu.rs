@@ -1,23 +1,31 @@
-//! The CPU device: the plan's launches, one after the other, each spread over a thread pool.
+//! The CPU device: the plan's launches, one after the other, each spread over a team of threads.
 
 use std::sync::{Arc, Mutex};
+
+use aligned_vec::{AVec, ConstAlign, avec};
 
 use crate::plan::{Element, MemoryMap, Plan, RoutineId, View};
 use crate::scalar::Scalar;
 
+use super::team::Team;
 use super::{Device, DeviceError, DeviceInfo, HostData};
+
+/// Two cache lines: the widest vectors never straddle one, and threads share none.
+const LINE: usize = 128;
+/// Memory that begins with a cache line.
+type Lines<E> = AVec<E, ConstAlign<LINE>>;
 
 /// All buffers of one element type, by memory slot.
 pub struct Table<E> {
     slot_of: Arc<[usize]>,
-    slots: Vec<Vec<E>>,
+    slots: Vec<Lines<E>>,
 }
 
 impl<E: Copy + Default> Table<E> {
     fn new(element: Element, slot_of: Arc<[usize]>, map: &MemoryMap) -> Self {
         let slots = map.slots.iter().map(|slot| {
             let len = if slot.element == element { slot.len } else { 0 };
-            vec![E::default(); len]
+            avec![[LINE]| E::default(); len]
         });
         Table {
             slots: slots.collect(),
@@ -104,20 +112,39 @@ impl<E: Copy + Default> Table<E> {
     }
 }
 
-/// Scratch memory, a piece for each thread, as large as any kernel of the plan asks for.
-pub struct Scratch<T>(Vec<Mutex<Vec<T>>>);
+/// Scratch memory that a kernel needs for each thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScratchSize {
+    /// Reals.
+    pub reals: usize,
+    /// Places in a buffer.
+    pub places: usize,
+}
 
-impl<T> Scratch<T> {
-    /// Lends `len` elements of the calling thread's piece, with whatever they hold.
+/// Scratch memory, a piece for each member of the team, as large as any kernel of the plan asks for.
+pub struct Scratch<T>(Vec<Mutex<(Lines<T>, Vec<usize>)>>);
+
+impl<T: Scalar> Scratch<T> {
+    fn new(members: usize, size: ScratchSize) -> Self {
+        let piece = || (avec![[LINE]| T::zero(); size.reals], vec![0; size.places]);
+        Scratch((0..members).map(|_| Mutex::new(piece())).collect())
+    }
+
+    /// Lends a member's piece, with whatever it holds.
     ///
-    /// Panics if the kernel asked for less, or if it lends them twice at a time.
-    pub fn with<R>(&self, len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-        let thread = rayon::current_thread_index().unwrap_or(0);
-        // Only this thread ever takes this lock, so it never waits.
-        let mut piece = self.0[thread]
+    /// Panics if the kernel asked for less, or if it lends it twice at a time.
+    pub fn with<R>(
+        &self,
+        member: usize,
+        size: ScratchSize,
+        work: impl FnOnce(&mut [T], &mut [usize]) -> R,
+    ) -> R {
+        // Only one thread at a time goes under this number, so this never waits.
+        let mut piece = self.0[member]
             .try_lock()
             .expect("a kernel lends its scratch memory once at a time");
-        work(&mut piece[..len])
+        let (reals, places) = &mut *piece;
+        work(&mut reals[..size.reals], &mut places[..size.places])
     }
 }
 
@@ -131,43 +158,44 @@ pub struct Memory<T> {
     pub bytes: Table<u8>,
     /// What kernels need while they run.
     pub scratch: Scratch<T>,
+    /// The threads that a kernel's tasks are shared out to.
+    pub team: Arc<Team>,
 }
 
 /// A plan loaded on the CPU, computing in `T`.
 pub struct Cpu<T> {
     plan: Arc<Plan>,
     memory: Memory<T>,
-    pool: Arc<rayon::ThreadPool>,
     info: DeviceInfo,
 }
 
 impl<T: Scalar> Cpu<T> {
     /// Allocates a plan's memory, zeroed, and uses the given threads for it.
-    pub fn new(plan: Arc<Plan>, pool: Arc<rayon::ThreadPool>) -> Self {
+    pub fn new(plan: Arc<Plan>, team: Arc<Team>) -> Self {
         let slot_of: Arc<[usize]> = plan.memory.slot_of.clone().into();
         let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
-        let most = launches.map(|launch| launch.kernel.scratch()).max();
-        let scratch =
-            (0..pool.current_num_threads()).map(|_| Mutex::new(vec![T::zero(); most.unwrap_or(0)]));
+        let sizes = launches.map(|launch| launch.kernel.scratch());
+        let most = sizes.fold(ScratchSize::default(), |most, size| ScratchSize {
+            reals: most.reals.max(size.reals),
+            places: most.places.max(size.places),
+        });
         let memory = Memory {
             real: Table::new(Element::Real, slot_of.clone(), &plan.memory),
             index: Table::new(Element::Index, slot_of.clone(), &plan.memory),
             bytes: Table::new(Element::Byte, slot_of, &plan.memory),
-            scratch: Scratch(scratch.collect()),
+            scratch: Scratch::new(team.threads(), most),
+            team,
         };
         Cpu {
-            info: DeviceInfo::cpu(pool.current_num_threads()),
+            info: DeviceInfo::cpu(memory.team.threads()),
             plan,
             memory,
-            pool,
         }
     }
 
-    /// A pool of `threads` threads; 0 means one per core.
-    pub fn pool(threads: usize) -> Result<Arc<rayon::ThreadPool>, DeviceError> {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
+    /// A team of `threads` threads; 0 means one per core.
+    pub fn team(threads: usize) -> Result<Arc<Team>, DeviceError> {
+        Team::new(threads)
             .map(Arc::new)
             .map_err(|source| DeviceError::Threads { threads, source })
     }
@@ -194,20 +222,18 @@ impl<T: Scalar> Device for Cpu<T> {
 
     fn run(&mut self, routine: RoutineId, times: usize) -> Result<(), DeviceError> {
         let (plan, memory) = (&self.plan, &mut self.memory);
-        // Inside the pool from the first launch to the last, so that no launch pays for entering it.
-        self.pool.install(|| {
-            for _ in 0..times {
-                for launch in plan.launches(routine) {
-                    launch.kernel.cpu(memory);
-                }
+        for _ in 0..times {
+            for launch in plan.launches(routine) {
+                launch.kernel.cpu(memory);
             }
-        });
+        }
         Ok(())
     }
 
     fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError> {
-        let kernel = &self.plan.launches(routine)[launch].kernel;
-        self.pool.install(|| kernel.cpu(&mut self.memory));
+        self.plan.launches(routine)[launch]
+            .kernel
+            .cpu(&mut self.memory);
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod gpu;
 mod select;
+pub mod team;
 
 pub use select::{
     AdapterListing, Backend, Choice, CpuListing, Listing, Selected, any_gpu, list, select,
@@ -156,7 +157,7 @@ pub enum DeviceError {
         /// How many.
         threads: usize,
         /// Why.
-        source: rayon::ThreadPoolBuildError,
+        source: std::io::Error,
     },
     /// Host data of another type or length than the buffer.
     #[error("buffer `{buffer}` holds {expected}, not {got}")]

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 
 use super::cpu::Cpu;
 use super::gpu::{Gpu, GpuContext, GpuOptions};
+use super::team::Team;
 use super::{Device, DeviceError, DeviceInfo};
 
 /// What a user may ask for.
@@ -54,9 +55,9 @@ impl fmt::Display for Choice {
 #[derive(Clone)]
 pub enum Backend {
     /// The CPU, in `f32`, on these threads.
-    Cpu(Arc<rayon::ThreadPool>),
+    Cpu(Arc<Team>),
     /// The CPU in `f64`: what rounding in `f32` is measured against.
-    CpuDouble(Arc<rayon::ThreadPool>),
+    CpuDouble(Arc<Team>),
     /// A GPU.
     Gpu(Arc<GpuContext>),
 }
@@ -65,8 +66,8 @@ impl Backend {
     /// Loads a plan: allocates its memory and prepares its launches.
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
-            Backend::Cpu(pool) => Box::new(Cpu::<f32>::new(plan, pool.clone())),
-            Backend::CpuDouble(pool) => Box::new(Cpu::<f64>::new(plan, pool.clone())),
+            Backend::Cpu(team) => Box::new(Cpu::<f32>::new(plan, team.clone())),
+            Backend::CpuDouble(team) => Box::new(Cpu::<f64>::new(plan, team.clone())),
             Backend::Gpu(context) => Box::new(Gpu::new(context.clone(), plan)?),
         })
     }
@@ -74,9 +75,7 @@ impl Backend {
     /// What reports say of it.
     pub fn info(&self) -> DeviceInfo {
         match self {
-            Backend::Cpu(pool) | Backend::CpuDouble(pool) => {
-                DeviceInfo::cpu(pool.current_num_threads())
-            }
+            Backend::Cpu(team) | Backend::CpuDouble(team) => DeviceInfo::cpu(team.threads()),
             Backend::Gpu(context) => DeviceInfo::gpu(context.name()),
         }
     }
@@ -193,7 +192,7 @@ pub fn select_with(
     options: GpuOptions,
 ) -> Result<Selected, DeviceError> {
     let cpu = |reason: String| {
-        let backend = Backend::Cpu(Cpu::<f32>::pool(threads)?);
+        let backend = Backend::Cpu(Cpu::<f32>::team(threads)?);
         Ok(Selected { backend, reason })
     };
     let adapters = match choice {

@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use rayon::ThreadPool;
+use crate::device::team::Team;
 
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DeviceError};
@@ -49,12 +49,12 @@ pub(super) struct Function<'a, T> {
 
 impl<'a, T: Scalar> Function<'a, T> {
     pub(super) fn new(
-        pool: &Arc<ThreadPool>,
+        team: &Arc<Team>,
         case: &'a Case,
         point: &'a Point,
         plan: Arc<Plan>,
     ) -> Result<Self, DeviceError> {
-        let mut device = Cpu::<T>::new(plan, pool.clone());
+        let mut device = Cpu::<T>::new(plan, team.clone());
         point.load(&mut device)?;
         Ok(Function {
             case,
@@ -158,9 +158,9 @@ pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
     const POINTS: usize = 12;
     let plan = case.sound();
     let point = case.point(seed);
-    let pool = Cpu::<f64>::pool(1)?;
-    let mut double = Function::<f64>::new(&pool, case, &point, plan.clone())?;
-    let mut single = Function::<f32>::new(&pool, case, &point, plan)?;
+    let team = Cpu::<f64>::team(1)?;
+    let mut double = Function::<f64>::new(&team, case, &point, plan.clone())?;
+    let mut single = Function::<f32>::new(&team, case, &point, plan)?;
     double.device.run(case.backward, 1)?;
     let gradients = case.gradients(&mut double.device)?;
     let mut places = Vec::new();

@@ -29,10 +29,10 @@ pub use mistake::{MISTAKES, Mistake};
 
 use std::sync::Arc;
 
+use crate::device::team::Team;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
-use rayon::ThreadPool;
 use serde::Serialize;
 
 use crate::device::cpu::Cpu;
@@ -123,18 +123,8 @@ pub fn check(
     mistake: Option<&Mistake>,
     devices: &[Named],
 ) -> Result<Vec<Row>, DeviceError> {
-    // Thousands of small runs: all of them on one thread, which no run has to enter and leave.
-    let pool = Cpu::<f64>::pool(1)?;
-    pool.install(|| check_in(&pool, case, seed, mistake, devices))
-}
-
-fn check_in(
-    pool: &Arc<ThreadPool>,
-    case: &Case,
-    seed: u64,
-    mistake: Option<&Mistake>,
-    devices: &[Named],
-) -> Result<Vec<Row>, DeviceError> {
+    // Thousands of small runs: one thread each, and cases side by side.
+    let team = &Cpu::<f64>::team(1)?;
     let sound = case.sound();
     let suspect = match mistake {
         None => sound.clone(),
@@ -143,7 +133,7 @@ fn check_in(
             Some(planted) => planted,
         },
     };
-    let (point, truth) = generic_point(pool, case, seed, sound)?;
+    let (point, truth) = generic_point(team, case, seed, sound)?;
     let mut rows = Vec::new();
     for Named { name, backend } in devices {
         let mut device = backend.load(suspect.clone())?;
@@ -152,7 +142,7 @@ fn check_in(
         let gradients = case.gradients(device.as_mut())?;
         let verdicts = match backend {
             Backend::CpuDouble(_) => {
-                let function = Function::<f64>::new(pool, case, &point, suspect.clone())?;
+                let function = Function::<f64>::new(team, case, &point, suspect.clone())?;
                 by_differences(case, seed, function, &gradients)?
             }
             _ => truth.compare(&gradients),
@@ -280,7 +270,7 @@ fn by_differences(
 /// difference of two maxima is 0 but for rounding, or terms cancel; such a point would show little,
 /// and another is drawn.
 fn generic_point(
-    pool: &Arc<ThreadPool>,
+    team: &Arc<Team>,
     case: &Case,
     seed: u64,
     plan: Arc<Plan>,
@@ -289,7 +279,7 @@ fn generic_point(
     let mut best: Option<(f64, Point, Truth)> = None;
     for draw in 0..DRAWS {
         let point = case.point(seed.wrapping_mul(DRAWS).wrapping_add(draw));
-        let truth = Truth::new(pool, case, &point, plan.clone())?;
+        let truth = Truth::new(team, case, &point, plan.clone())?;
         let farthest = truth.farthest();
         if best.as_ref().is_none_or(|(least, ..)| farthest < *least) {
             best = Some((farthest, point, truth));
@@ -313,12 +303,12 @@ struct Truth {
 
 impl Truth {
     fn new(
-        pool: &Arc<ThreadPool>,
+        team: &Arc<Team>,
         case: &Case,
         point: &Point,
         plan: Arc<Plan>,
     ) -> Result<Truth, DeviceError> {
-        let mut device = Cpu::<f64>::new(plan, pool.clone());
+        let mut device = Cpu::<f64>::new(plan, team.clone());
         point.load(&mut device)?;
         device.run(case.backward, 1)?;
         let gradients = case.gradients(&mut device)?;
@@ -397,7 +387,7 @@ mod tests {
     }
 
     fn in_f64(case: &Case) -> Row {
-        let backend = Backend::CpuDouble(Cpu::<f64>::pool(1).expect("a thread"));
+        let backend = Backend::CpuDouble(Cpu::<f64>::team(1).expect("a thread"));
         let name = "cpu-f64".to_owned();
         let rows = check(case, 0, None, &[Named { name, backend }]).expect("runs");
         rows.into_iter().next().expect("the input")

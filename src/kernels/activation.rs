@@ -158,7 +158,7 @@ impl Kernel for Forward {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([x], [y]) = memory.real.access([self.x], [self.y]);
-        parallel::chunks(y, 1, |first, y| {
+        parallel::chunks(&memory.team, y, 1, |first, y| {
             parallel::simd(
                 #[inline(always)]
                 || {
@@ -208,7 +208,7 @@ impl Kernel for Backward {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, dy], [dx]) = memory.real.access([self.y, self.dy], [self.dx]);
-        parallel::chunks(dx, 1, |first, dx| {
+        parallel::chunks(&memory.team, dx, 1, |first, dx| {
             parallel::simd(
                 #[inline(always)]
                 || {

@@ -13,8 +13,7 @@
 //! Source: Kingma and Ba, “Adam: a method for stochastic optimization” (ICLR 2015), in the order
 //! of operations of PyTorch's `torch.optim.Adam`.
 
-use rayon::prelude::*;
-
+use super::parallel::{chunks_of, each_part};
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
@@ -101,13 +100,12 @@ impl Kernel for Adam {
         let keep2 = T::of(1.0 - self.hyper.beta2);
         let epsilon = T::of(self.hyper.epsilon);
         let size = parallel::rows_per_task(1);
-        let chunks = (p.par_chunks_mut(size), g.par_chunks(size))
-            .into_par_iter()
-            .zip((m.par_chunks_mut(size), v.par_chunks_mut(size)));
-        chunks.for_each(|((p, g), (m, v))| {
+        let parts = (chunks_of(p, size), chunks_of(m, size), chunks_of(v, size));
+        each_part(&memory.team, parts, |_, index, (p, m, v)| {
             parallel::simd(
                 #[inline(always)]
                 || {
+                    let g = &g[index * size..];
                     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                         *m += keep1 * (g - *m);
                         *v += keep2 * (g * g - *v);

@@ -23,10 +23,12 @@
 //! Source: Ioffe and Szegedy, “Batch normalization” (ICML 2015); the blocks' moments combine as in
 //! Chan, Golub and LeVeque, “Updating formulae and a pairwise algorithm” (1979).
 
-use rayon::prelude::*;
+mod backward;
+
+pub use backward::{BackwardApply, BackwardFinish, BackwardPartial, Saved};
 
 use super::column_sum::{blocks, partial_groups};
-use super::parallel::with_activation;
+use super::parallel::{Columns, chunks_of, each_column, each_part, piece, with_activation};
 use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
@@ -73,16 +75,29 @@ impl Kernel for Moments {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let c = self.x.cols;
         let ([x], [partial]) = memory.real.access([self.x.view], [self.partial]);
-        partial
-            .par_chunks_mut(2 * c)
-            .zip(x.par_chunks(ROWS_PER_BLOCK * c))
-            .for_each(|(partial, block)| {
+        each_part(
+            &memory.team,
+            chunks_of(partial, 2 * c),
+            |_, index, partial| {
+                let first = index * ROWS_PER_BLOCK * c;
+                let end = x.len().min(first + ROWS_PER_BLOCK * c);
                 let (mean, squares) = partial.split_at_mut(c);
                 parallel::simd(
                     #[inline(always)]
-                    || moments(block, mean, squares),
+                    || {
+                        let block = &x[first..end];
+                        each_column(
+                            c,
+                            ColumnMoments {
+                                block,
+                                mean,
+                                squares,
+                            },
+                        );
+                    },
                 );
-            });
+            },
+        );
     }
 
     fn gpu(&self) -> Dispatch {
@@ -94,23 +109,35 @@ impl Kernel for Moments {
     }
 }
 
-/// Mean of each column and the sum of squared deviations from it.
-#[inline(always)]
-fn moments<T: Scalar>(block: &[T], mean: &mut [T], squares: &mut [T]) {
-    let c = mean.len();
-    let scale = T::one() / T::of((block.len() / c) as f64);
-    mean.fill(T::zero());
-    squares.fill(T::zero());
-    for row in block.chunks_exact(c) {
-        for (mean, &x) in mean.iter_mut().zip(row) {
-            *mean += x;
+/// Mean of each column of a block and the sum of squared deviations from it.
+struct ColumnMoments<'a, T> {
+    block: &'a [T],
+    mean: &'a mut [T],
+    squares: &'a mut [T],
+}
+
+impl<T: Scalar> Columns for ColumnMoments<'_, T> {
+    #[inline(always)]
+    fn run<const WIDTH: usize>(&mut self, first: usize) {
+        let c = self.mean.len();
+        let scale = T::one() / T::of((self.block.len() / c) as f64);
+        let mut mean = [T::zero(); WIDTH];
+        for row in self.block.chunks_exact(c) {
+            let x: [T; WIDTH] = piece(row, first);
+            for i in 0..WIDTH {
+                mean[i] += x[i];
+            }
         }
-    }
-    mean.iter_mut().for_each(|mean| *mean *= scale);
-    for row in block.chunks_exact(c) {
-        for ((squares, &mean), &x) in squares.iter_mut().zip(&*mean).zip(row) {
-            *squares += (x - mean) * (x - mean);
+        mean.iter_mut().for_each(|mean| *mean *= scale);
+        let mut squares = [T::zero(); WIDTH];
+        for row in self.block.chunks_exact(c) {
+            let x: [T; WIDTH] = piece(row, first);
+            for i in 0..WIDTH {
+                squares[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
+            }
         }
+        self.mean[first..first + WIDTH].copy_from_slice(&mean);
+        self.squares[first..first + WIDTH].copy_from_slice(&squares);
     }
 }
 
@@ -303,13 +330,15 @@ impl Kernel for Apply {
                 }
             });
         };
-        parallel::chunks(y, c, |first, y| {
-            for (x, y) in x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-                parallel::simd(
-                    #[inline(always)]
-                    || apply(x, y),
-                );
-            }
+        parallel::chunks(&memory.team, y, c, |first, y| {
+            parallel::simd(
+                #[inline(always)]
+                || {
+                    for (x, y) in x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+                        apply(x, y);
+                    }
+                },
+            );
         });
     }
 
@@ -318,246 +347,6 @@ impl Kernel for Apply {
             constants: vec![("ACTIVATION", self.activation.code())],
             dims: vec![self.x.rows as u32, self.x.cols as u32],
             groups: linear_groups(self.x.view.len),
-        }
-    }
-}
-
-/// What the two backward passes over the rows read.
-#[derive(Clone, Copy, Debug)]
-pub struct Saved {
-    /// `[N, C]`
-    pub x: Matrix,
-    /// `[N, C]`
-    pub y: Matrix,
-    /// The batch's statistics.
-    pub normaliser: Normaliser,
-    /// f
-    pub activation: Activation,
-}
-
-/// First pass backward: each block's Σ g and Σ g x̂.
-#[derive(Clone, Debug)]
-pub struct BackwardPartial {
-    /// What forward saved.
-    pub saved: Saved,
-    /// `[N, C]`
-    pub dy: Matrix,
-    /// `[blocks, 2, C]`
-    pub partial: View,
-}
-
-impl Kernel for BackwardPartial {
-    const NAME: &'static str = "batch_norm_backward_partial";
-    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_partial");
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("x", self.saved.x),
-            Operand::read("y", self.saved.y),
-            Operand::read("mean", self.saved.normaliser.mean),
-            Operand::read("inv_std", self.saved.normaliser.inv_std),
-            Operand::read("dy", self.dy),
-            Operand::write("partial", self.partial),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        7 * self.dy.view.len as u64
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let c = self.dy.cols;
-        let activation = self.saved.activation;
-        let ([x, y, mean, inv_std, dy], [partial]) = memory.real.access(
-            [
-                self.saved.x.view,
-                self.saved.y.view,
-                self.saved.normaliser.mean,
-                self.saved.normaliser.inv_std,
-                self.dy.view,
-            ],
-            [self.partial],
-        );
-        let block = |block: usize, partial: &mut [T]| {
-            let first = block * ROWS_PER_BLOCK * c;
-            let end = (first + ROWS_PER_BLOCK * c).min(dy.len());
-            let (sum_g, sum_gx) = partial.split_at_mut(c);
-            sum_g.fill(T::zero());
-            sum_gx.fill(T::zero());
-            let rows = x[first..end]
-                .chunks_exact(c)
-                .zip(y[first..end].chunks_exact(c));
-            for ((x, y), dy) in rows.zip(dy[first..end].chunks_exact(c)) {
-                let values = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
-                let sums = sum_g.iter_mut().zip(sum_gx.iter_mut());
-                with_activation!(activation, F => {
-                    for ((sum_g, sum_gx), ((((&x, &y), &dy), &mean), &inv_std)) in sums.zip(values) {
-                        let g = dy * F.slope(y);
-                        *sum_g += g;
-                        *sum_gx += g * ((x - mean) * inv_std);
-                    }
-                });
-            }
-        };
-        partial
-            .par_chunks_mut(2 * c)
-            .enumerate()
-            .for_each(|(index, partial)| {
-                parallel::simd(
-                    #[inline(always)]
-                    || block(index, partial),
-                );
-            });
-    }
-
-    fn gpu(&self) -> Dispatch {
-        Dispatch {
-            constants: vec![("ACTIVATION", self.saved.activation.code())],
-            dims: vec![self.dy.rows as u32, self.dy.cols as u32],
-            groups: partial_groups(self.dy.rows, self.dy.cols),
-        }
-    }
-}
-
-/// Second pass backward: dβ and dγ.
-#[derive(Clone, Debug)]
-pub struct BackwardFinish {
-    /// `[blocks, 2, C]` from [`BackwardPartial`]
-    pub partial: View,
-    /// `[C]`
-    pub d_gamma: View,
-    /// `[C]`
-    pub d_beta: View,
-}
-
-impl Kernel for BackwardFinish {
-    const NAME: &'static str = "batch_norm_backward_finish";
-    const SHADER: &'static str = shader!("batch_norm_backward_finish");
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("partial", self.partial),
-            Operand::write("d_gamma", self.d_gamma),
-            Operand::write("d_beta", self.d_beta),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        self.partial.len as u64
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let c = self.d_beta.len;
-        let ([partial], [d_gamma, d_beta]) = memory
-            .real
-            .access([self.partial], [self.d_gamma, self.d_beta]);
-        d_gamma.fill(T::zero());
-        d_beta.fill(T::zero());
-        for partial in partial.chunks_exact(2 * c) {
-            let (sum_g, sum_gx) = partial.split_at(c);
-            for i in 0..c {
-                d_beta[i] += sum_g[i];
-                d_gamma[i] += sum_gx[i];
-            }
-        }
-    }
-
-    fn gpu(&self) -> Dispatch {
-        let c = self.d_beta.len;
-        Dispatch {
-            constants: vec![],
-            dims: vec![(self.partial.len / (2 * c)) as u32, c as u32],
-            groups: linear_groups(c),
-        }
-    }
-}
-
-/// Third pass backward: dx.
-#[derive(Clone, Debug)]
-pub struct BackwardApply {
-    /// What forward saved.
-    pub saved: Saved,
-    /// `[N, C]`
-    pub dy: Matrix,
-    /// γ `[C]`
-    pub gamma: View,
-    /// `[C]` from [`BackwardFinish`]
-    pub d_gamma: View,
-    /// `[C]` from [`BackwardFinish`]
-    pub d_beta: View,
-    /// `[N, C]`
-    pub dx: Matrix,
-}
-
-impl Kernel for BackwardApply {
-    const NAME: &'static str = "batch_norm_backward_apply";
-    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_apply");
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("x", self.saved.x),
-            Operand::read("y", self.saved.y),
-            Operand::read("mean", self.saved.normaliser.mean),
-            Operand::read("inv_std", self.saved.normaliser.inv_std),
-            Operand::read("dy", self.dy),
-            Operand::read("gamma", self.gamma),
-            Operand::read("d_gamma", self.d_gamma),
-            Operand::read("d_beta", self.d_beta),
-            Operand::write("dx", self.dx),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        10 * self.dx.view.len as u64
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let c = self.dx.cols;
-        let activation = self.saved.activation;
-        let per_row = T::one() / T::of(self.dx.rows as f64);
-        let ([x, y, mean, inv_std, dy, gamma, d_gamma, d_beta], [dx]) = memory.real.access(
-            [
-                self.saved.x.view,
-                self.saved.y.view,
-                self.saved.normaliser.mean,
-                self.saved.normaliser.inv_std,
-                self.dy.view,
-                self.gamma,
-                self.d_gamma,
-                self.d_beta,
-            ],
-            [self.dx.view],
-        );
-        let apply = |x: &[T], y: &[T], dy: &[T], dx: &mut [T]| {
-            let rows = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
-            let channels = gamma.iter().zip(d_gamma).zip(d_beta);
-            with_activation!(activation, F => {
-                for ((dx, ((((&x, &y), &dy), &mean), &inv_std)), ((&gamma, &d_gamma), &d_beta)) in
-                    dx.iter_mut().zip(rows).zip(channels)
-                {
-                    let g = dy * F.slope(y);
-                    let normalised = (x - mean) * inv_std;
-                    *dx = gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
-                }
-            });
-        };
-        parallel::chunks(dx, c, |first, dx| {
-            let rows = x[first..].chunks_exact(c).zip(y[first..].chunks_exact(c));
-            let rows = rows.zip(dy[first..].chunks_exact(c));
-            for (dx, ((x, y), dy)) in dx.chunks_exact_mut(c).zip(rows) {
-                parallel::simd(
-                    #[inline(always)]
-                    || apply(x, y, dy, dx),
-                );
-            }
-        });
-    }
-
-    fn gpu(&self) -> Dispatch {
-        Dispatch {
-            constants: vec![("ACTIVATION", self.saved.activation.code())],
-            dims: vec![self.dx.rows as u32, self.dx.cols as u32],
-            groups: linear_groups(self.dx.view.len),
         }
     }
 }

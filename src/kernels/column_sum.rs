@@ -5,8 +5,7 @@
 //! sum[c]        = Σ_b partial[b, c]
 //! ```
 
-use rayon::prelude::*;
-
+use super::parallel::{Columns, chunks_of, each_column, each_part, piece};
 use super::{Dispatch, GROUP, Kernel, ROWS_PER_BLOCK, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Matrix, Operand, View};
@@ -56,10 +55,21 @@ impl Kernel for ColumnSumPartial {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let cols = self.x.cols;
         let ([x], [partial]) = memory.real.access([self.x.view], [self.partial]);
-        partial
-            .par_chunks_mut(cols)
-            .zip(x.par_chunks(cols * ROWS_PER_BLOCK))
-            .for_each(|(partial, block)| sum_rows(block, partial));
+        each_part(
+            &memory.team,
+            chunks_of(partial, cols),
+            |_, index, partial| {
+                let first = index * ROWS_PER_BLOCK * cols;
+                let end = x.len().min(first + ROWS_PER_BLOCK * cols);
+                parallel::simd(
+                    #[inline(always)]
+                    || {
+                        let rows = &x[first..end];
+                        each_column(cols, ColumnSums { rows, sum: partial });
+                    },
+                );
+            },
+        );
     }
 
     fn gpu(&self) -> Dispatch {
@@ -98,7 +108,7 @@ impl Kernel for ColumnSumFinish {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let cols = self.partial.cols;
         let ([partial], [sum]) = memory.real.access([self.partial.view], [self.sum]);
-        parallel::chunks(sum, 1, |first, sum| {
+        parallel::chunks(&memory.team, sum, 1, |first, sum| {
             sum.fill(T::zero());
             for row in partial.chunks_exact(cols) {
                 let row = &row[first..];
@@ -117,11 +127,21 @@ impl Kernel for ColumnSumFinish {
 }
 
 /// Adds the rows of a matrix, first to last.
-fn sum_rows<T: Scalar>(rows: &[T], sum: &mut [T]) {
-    sum.fill(T::zero());
-    for row in rows.chunks_exact(sum.len()) {
-        for (sum, &value) in sum.iter_mut().zip(row) {
-            *sum += value;
+struct ColumnSums<'a, T> {
+    rows: &'a [T],
+    sum: &'a mut [T],
+}
+
+impl<T: Scalar> Columns for ColumnSums<'_, T> {
+    #[inline(always)]
+    fn run<const WIDTH: usize>(&mut self, first: usize) {
+        let mut sum = [T::zero(); WIDTH];
+        for row in self.rows.chunks_exact(self.sum.len()) {
+            let row: [T; WIDTH] = piece(row, first);
+            for i in 0..WIDTH {
+                sum[i] += row[i];
+            }
         }
+        self.sum[first..first + WIDTH].copy_from_slice(&sum);
     }
 }

@@ -34,32 +34,90 @@
 //!
 //! Source: Dumoulin and Visin, “A guide to convolution arithmetic for deep learning” (2016).
 
-use rayon::prelude::*;
+mod data_gradient;
+mod weight_gradient;
 
-use super::gemm::epilogue_rows;
-use super::parallel;
-use super::patches::{gather_patches, scatter_patches};
+pub use data_gradient::DataGradient;
+pub use weight_gradient::{WeightGradient, weight_blocks};
+
+use super::gemm::finish_rows;
+use super::parallel::{chunks_of, each_part};
+use super::patches::Bordered;
+use super::product::{DEPTH, Left, Panel, Target, multiply, pack, panel_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
-use crate::device::cpu::Memory;
+use crate::device::cpu::{Memory, ScratchSize};
+use crate::device::team::Team;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
-/// Reals in a tile of patches: 256 KiB of f32, half of a common second-level cache.
-const TILE: usize = 1 << 16;
-/// Rows of a tile, at least: fewer would leave the product's registers idle.
-const LEAST_ROWS: usize = 32;
-/// Tiles, at least, that the work is cut into where it is large enough to share out.
-const ENOUGH_TILES: usize = 8;
+/// Tasks for each thread, so that all end at about the same time. No sum is cut for it, so bits do not
+/// depend on it.
+const TASKS_PER_THREAD: usize = 4;
 /// Rows of the GPU's tile.
 const GPU_TILE: usize = 64;
 
-/// Rows of patches in a tile, `width` reals each.
-fn tile_rows(rows: usize, width: usize) -> usize {
-    (TILE / width)
-        .min(rows.div_ceil(ENOUGH_TILES))
-        .max(LEAST_ROWS)
-        .min(rows)
+/// Images that one task handles.
+fn images_per_task(images: usize, team: &Team) -> usize {
+    images.div_ceil(TASKS_PER_THREAD * team.threads()).max(1)
+}
+
+/// Writes down what an iterator of as many yields.
+fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
+    target
+        .iter_mut()
+        .zip(values)
+        .for_each(|(target, value)| *target = value);
+}
+
+/// Reals of a matrix of `rows` by `cols` packed whole, panel after panel.
+fn packed_len<T>(rows: usize, cols: usize) -> usize {
+    cols.div_ceil(width::<T>()) * panel_len::<T>(rows)
+}
+
+/// Elements from one patch of `depth` elements to the next, where patches are written down.
+fn patch_line(depth: usize) -> usize {
+    depth.next_multiple_of(width::<f32>() / 2)
+}
+
+/// Packs `rows` by `cols` of a matrix whole, panel after panel; strides as for [`pack`].
+fn pack_whole<T: Scalar>(b: &[T], strides: [usize; 2], [rows, cols]: [usize; 2], packed: &mut [T]) {
+    let panels = packed.chunks_exact_mut(panel_len::<T>(rows));
+    for (first, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
+        let cols = width::<T>().min(cols - first);
+        pack(&b[first * strides[1]..], strides, [rows, cols], panel);
+    }
+}
+
+/// `y (+)= a · b` for a b of `cols` columns packed whole: panel by panel, [`DEPTH`] rows at a time.
+///
+/// # Safety
+/// Nobody else may touch these elements of y meanwhile.
+unsafe fn multiply_packed<T: Scalar>(
+    rows: usize,
+    a: Left<'_, T, impl Fn(usize) -> usize>,
+    (packed, cols): (&[T], usize),
+    y: Target<T>,
+    target_row: impl Fn(usize) -> usize,
+) {
+    let panels = packed.chunks_exact(panel_len::<T>(a.steps.len()));
+    for (first_col, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
+        let blocks = panel.chunks(panel_len::<T>(DEPTH));
+        for (block, (steps, values)) in a.steps.chunks(DEPTH).zip(blocks).enumerate() {
+            let a = Left {
+                values: a.values,
+                row: &a.row,
+                steps,
+            };
+            let b = Panel {
+                values,
+                stride: width::<T>(),
+                cols: width::<T>().min(cols - first_col),
+            };
+            // SAFETY: the caller's promise.
+            unsafe { multiply(0..rows, a, b, y, |i| target_row(i) + first_col, block > 0) };
+        }
+    }
 }
 
 /// Channels and FLOPs that the three kernels have in common.
@@ -149,35 +207,62 @@ impl Kernel for Convolve {
         self.shape().flops(&self.window) + self.y.view.len as u64 * epilogue
     }
 
-    fn scratch(&self) -> usize {
-        tile_rows(self.y.rows, self.weight.rows) * self.weight.rows
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+    fn scratch(&self) -> ScratchSize {
         let Shape {
             channels,
             maps,
             depth,
             ..
         } = self.shape();
-        let tile = tile_rows(self.y.rows, depth);
+        ScratchSize {
+            reals: packed_len::<f32>(depth, maps) + Bordered::larger(&self.window, channels).len(),
+            places: depth + self.window.map_area(),
+        }
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let Shape {
+            images,
+            channels,
+            maps,
+            depth,
+        } = self.shape();
+        let (pixels, area) = (self.window.area() * channels, self.window.map_area());
+        let side = Bordered::larger(&self.window, channels);
         let bias = self.bias.unwrap_or(self.weight.view.part(0, 0));
-        let scratch = &memory.scratch;
+        let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
         let ([x, weight, bias], [y]) = memory
             .real
             .access([self.x.view, self.weight.view, bias], [self.y.view]);
-        y.par_chunks_mut(tile * maps)
-            .enumerate()
-            .for_each(|(index, y)| {
-                let rows = y.len() / maps;
-                scratch.with(rows * depth, |patches| {
-                    let taps = 0..self.window.kernel[0];
-                    gather_patches(&self.window, channels, x, index * tile, taps, patches);
-                    // y [rows, M] = patches [rows, depth] · weight [depth, M]
-                    T::product([rows, depth, maps], (patches, false), (weight, false), y);
-                });
-                epilogue_rows(y, maps, bias, self.activation);
+        let at_a_time = images_per_task(images, team);
+        let parts = chunks_of(y, at_a_time * area * maps);
+        each_part(team, parts, |member, task, y| {
+            scratch.with(member, size, |reals, places| {
+                let (steps, corners) = places.split_at_mut(depth);
+                fill(steps, side.taps(&self.window));
+                fill(corners, side.corners(&self.window));
+                let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, maps));
+                let whole = &mut whole[..side.len()];
+                pack_whole(weight, [maps, 1], [depth, maps], packed);
+                let x = x[task * at_a_time * pixels..].chunks_exact(pixels);
+                for (x, y) in x.zip(y.chunks_exact_mut(area * maps)) {
+                    side.frame(x, whole);
+                    let patches = Left {
+                        values: whole,
+                        row: |i: usize| corners[i],
+                        steps,
+                    };
+                    let y = Target::new(y);
+                    // y [area, M] = patches [area, depth] · weight [depth, M]
+                    // SAFETY: this image's maps are this task's alone.
+                    unsafe {
+                        multiply_packed(area, patches, (packed, maps), y, |i| i * maps);
+                        let rows = (0..area).map(|i| i * maps);
+                        finish_rows(y, rows, maps, bias, self.activation);
+                    }
+                }
             });
+        });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -190,244 +275,6 @@ impl Kernel for Convolve {
             ],
             dims: shape.dims(&self.window, 1),
             groups: [shape.maps.div_ceil(GPU_TILE) as u32, down, layers],
-        }
-    }
-}
-
-/// The adjoint map: `dx = f(patchesᵀ(dy · weightᵀ) + bias)`.
-///
-/// As a gradient it has neither bias nor f; as transposed convolution's forward it has both.
-#[derive(Clone, Debug)]
-pub struct DataGradient {
-    /// How the window slides.
-    pub window: Window,
-    /// `[N·OH·OW, M]`
-    pub dy: Matrix,
-    /// `[KH·KW·C, M]`
-    pub weight: Matrix,
-    /// `[C]`
-    pub bias: Option<View>,
-    /// f
-    pub activation: Activation,
-    /// `[N·H·W, C]`
-    pub dx: Matrix,
-}
-
-impl DataGradient {
-    fn shape(&self) -> Shape {
-        let weight = [self.weight.rows, self.weight.cols];
-        Shape::of(&self.window, self.dx, weight, self.dy)
-    }
-
-    /// Images that one task handles, and rows of dy in one of its tiles.
-    fn tiling(&self) -> [usize; 2] {
-        let Shape { images, depth, .. } = self.shape();
-        let area = self.window.map_area();
-        let group = (TILE / (area * depth))
-            .min(images.div_ceil(ENOUGH_TILES))
-            .max(1);
-        [group, (TILE / depth).max(LEAST_ROWS).min(group * area)]
-    }
-}
-
-impl Kernel for DataGradient {
-    const NAME: &'static str = "conv2d_data_gradient";
-    const SHADER: &'static str = shader!(
-        "shared/window",
-        "shared/activation",
-        "shared/tile",
-        "conv2d_data_gradient"
-    );
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("dy", self.dy),
-            Operand::read("weight", self.weight),
-            Operand::write("dx", self.dx),
-            bias_operand(self.bias, self.weight.view),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
-        self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
-    }
-
-    fn scratch(&self) -> usize {
-        self.tiling()[1] * self.weight.rows
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let Shape {
-            channels,
-            maps,
-            depth,
-            ..
-        } = self.shape();
-        let [group, tile] = self.tiling();
-        let area = self.window.map_area();
-        let bias = self.bias.unwrap_or(self.weight.view.part(0, 0));
-        let scratch = &memory.scratch;
-        let ([dy, weight, bias], [dx]) = memory
-            .real
-            .access([self.dy.view, self.weight.view, bias], [self.dx.view]);
-        // Windows overlap within an image, never between images: a task owns whole images.
-        dx.par_chunks_mut(group * self.window.area() * channels)
-            .zip(dy.par_chunks(group * area * maps))
-            .for_each(|(dx, dy)| {
-                dx.fill(T::zero());
-                for (index, dy) in dy.chunks(tile * maps).enumerate() {
-                    let rows = dy.len() / maps;
-                    scratch.with(rows * depth, |patches| {
-                        // patches [rows, depth] = dy [rows, M] · weightᵀ [M, depth]
-                        T::product([rows, maps, depth], (dy, false), (weight, true), patches);
-                        parallel::simd(
-                            #[inline(always)]
-                            || scatter_patches(&self.window, channels, patches, index * tile, dx),
-                        );
-                    });
-                }
-                epilogue_rows(dx, channels, bias, self.activation);
-            });
-    }
-
-    fn gpu(&self) -> Dispatch {
-        let shape = self.shape();
-        let Window { size, stride, .. } = self.window;
-        let largest = size[0].div_ceil(stride[0]) * size[1].div_ceil(stride[1]);
-        let tiles = (shape.images * largest).div_ceil(GPU_TILE);
-        let [down, layers] = folded(tiles * stride[0] * stride[1]);
-        Dispatch {
-            constants: vec![
-                ("BIAS", self.bias.is_some().to_string()),
-                ("ACTIVATION", self.activation.code()),
-                ("TRANSPOSE_B", true.to_string()),
-            ],
-            dims: shape.dims(&self.window, 1),
-            groups: [shape.channels.div_ceil(GPU_TILE) as u32, down, layers],
-        }
-    }
-}
-
-/// The weight gradient's first pass: `partial[b] = patches(x)ᵀ · dy` over block b of dy's rows. The
-/// blocks' sum, by [`ColumnSumFinish`], is d_weight.
-///
-/// [`ColumnSumFinish`]: super::column_sum::ColumnSumFinish
-#[derive(Clone, Debug)]
-pub struct WeightGradient {
-    /// How the window slides.
-    pub window: Window,
-    /// `[N·H·W, C]`
-    pub x: Matrix,
-    /// `[N·OH·OW, M]`
-    pub dy: Matrix,
-    /// `[blocks, KH·KW·C·M]`, blocks by [`weight_blocks`]
-    pub partial: Matrix,
-}
-
-/// Blocks that `rows` rows are cut into for the gradient of a weight of so many elements: enough to
-/// share out, few enough to add up.
-pub fn weight_blocks(rows: usize, weight: usize) -> usize {
-    const MOST: usize = 16;
-    const LEAST_PER_BLOCK: usize = 128;
-    const PARTIAL_REALS: usize = 1 << 22;
-    (rows / LEAST_PER_BLOCK)
-        .min(MOST)
-        .min(PARTIAL_REALS / weight)
-        .max(1)
-}
-
-impl WeightGradient {
-    fn shape(&self) -> Shape {
-        let depth = self.window.taps() * self.x.cols;
-        let weight = [depth, self.partial.cols / depth];
-        Shape::of(&self.window, self.x, weight, self.dy)
-    }
-
-    fn rows_per_block(&self) -> usize {
-        self.dy.rows.div_ceil(self.partial.rows)
-    }
-
-    /// Rows of taps that one task handles: one, which cuts the work without a sum between tasks,
-    /// unless that makes too narrow a product.
-    fn taps_per_task(&self) -> usize {
-        const LEAST_WIDTH: usize = 32;
-        let line = self.window.kernel[1] * self.x.cols;
-        if line < LEAST_WIDTH {
-            self.window.kernel[0]
-        } else {
-            1
-        }
-    }
-
-    /// Columns of patches, and rows, of one task's tiles.
-    fn tile(&self) -> [usize; 2] {
-        let width = self.taps_per_task() * self.window.kernel[1] * self.x.cols;
-        let rows = (TILE / width).max(LEAST_ROWS).min(self.rows_per_block());
-        [width, rows]
-    }
-}
-
-impl Kernel for WeightGradient {
-    const NAME: &'static str = "conv2d_weight_gradient";
-    const SHADER: &'static str = shader!("shared/window", "shared/tile", "conv2d_weight_gradient");
-
-    fn operands(&self) -> Vec<Operand> {
-        vec![
-            Operand::read("x", self.x),
-            Operand::read("dy", self.dy),
-            Operand::write("partial", self.partial),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        self.shape().flops(&self.window)
-    }
-
-    fn scratch(&self) -> usize {
-        self.tile().iter().product()
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let Shape { channels, maps, .. } = self.shape();
-        let (block_rows, [width, tile]) = (self.rows_per_block(), self.tile());
-        let (taps, at_a_time) = (self.window.kernel[0], self.taps_per_task());
-        let scratch = &memory.scratch;
-        let ([x, dy], [partial]) = memory
-            .real
-            .access([self.x.view, self.dy.view], [self.partial.view]);
-        partial
-            .par_chunks_mut(width * maps)
-            .enumerate()
-            .for_each(|(task, product)| {
-                let first_tap = task * at_a_time;
-                let (block, tap) = (first_tap / taps, first_tap % taps);
-                product.fill(T::zero());
-                let end = self.dy.rows.min((block + 1) * block_rows);
-                for first in (block * block_rows..end).step_by(tile) {
-                    let rows = tile.min(end - first);
-                    let dy = &dy[first * maps..][..rows * maps];
-                    scratch.with(rows * width, |patches| {
-                        let taps = tap..tap + at_a_time;
-                        gather_patches(&self.window, channels, x, first, taps, patches);
-                        // product [width, M] += patchesᵀ [width, rows] · dy [rows, M]
-                        let dims = [width, rows, maps];
-                        T::add_product(dims, (patches, true), (dy, false), product);
-                    });
-                }
-            });
-    }
-
-    fn gpu(&self) -> Dispatch {
-        let shape = self.shape();
-        Dispatch {
-            constants: vec![("TRANSPOSE_A", true.to_string())],
-            dims: shape.dims(&self.window, self.partial.rows),
-            groups: [
-                shape.maps.div_ceil(GPU_TILE) as u32,
-                shape.depth.div_ceil(GPU_TILE) as u32,
-                self.partial.rows as u32,
-            ],
         }
     }
 }

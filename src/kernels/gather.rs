@@ -110,7 +110,7 @@ impl Kernel for Gather {
         let images = memory.bytes.read(self.images);
         let ([], [clean, noisy]) = memory.real.access([], [self.clean.view, self.noisy.view]);
 
-        parallel::chunks(clean, features, |first, clean| {
+        parallel::chunks(&memory.team, clean, features, |first, clean| {
             let rows = &batch[first / features..];
             for (clean, &image) in clean.chunks_exact_mut(features).zip(rows) {
                 let pixels = &images[image as usize * features..][..features];
@@ -123,7 +123,7 @@ impl Kernel for Gather {
             noisy.copy_from_slice(clean);
         } else {
             let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
-            parallel::chunks(noisy, features, |first, noisy| {
+            parallel::chunks(&memory.team, noisy, features, |first, noisy| {
                 let images = clean[first..].chunks_exact(features);
                 for (i, (noisy, clean)) in noisy.chunks_exact_mut(features).zip(images).enumerate()
                 {
@@ -132,20 +132,22 @@ impl Kernel for Gather {
                 }
             });
         }
-        parallel::chunks(noisy, WORDS * LANES, |first, noisy| {
-            for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
-                let counter = (first / WORDS + block * LANES) as u32;
-                let mut noise = [0.0; WORDS * LANES];
-                let mut keep = [true; WORDS * LANES];
-                parallel::simd(
-                    #[inline(always)]
-                    || self.noise.draw(counter, step, &mut noise, &mut keep),
-                );
-                for ((noisy, &noise), &keep) in noisy.iter_mut().zip(&noise).zip(&keep) {
-                    let shaken = *noisy + T::of(f64::from(noise));
-                    *noisy = if keep { shaken } else { T::zero() };
-                }
-            }
+        parallel::chunks(&memory.team, noisy, WORDS * LANES, |first, noisy| {
+            parallel::simd(
+                #[inline(always)]
+                || {
+                    for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
+                        let counter = (first / WORDS + block * LANES) as u32;
+                        let mut noise = [0.0; WORDS * LANES];
+                        let mut keep = [true; WORDS * LANES];
+                        self.noise.draw(counter, step, &mut noise, &mut keep);
+                        for ((noisy, &noise), &keep) in noisy.iter_mut().zip(&noise).zip(&keep) {
+                            let shaken = *noisy + T::of(f64::from(noise));
+                            *noisy = if keep { shaken } else { T::zero() };
+                        }
+                    }
+                },
+            );
         });
     }
 

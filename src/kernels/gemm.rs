@@ -17,15 +17,15 @@
 //! ```
 //! 2·m·n·k FLOPs.
 //!
-//! CPU: `matrixmultiply`, single-threaded, on blocks of y whose size the shape alone decides.
+//! CPU: panels of y's columns, each the work of one thread, which packs its panel of op(b) and reads
+//! op(a) where it lies: see `product.rs`.
 //! GPU: one work-group of 16×16 threads computes a 64×64 tile of y; 16 columns of op(a) and rows
 //! of op(b) at a time pass through workgroup memory; each thread keeps a 4×4 tile in registers.
 
-use rayon::prelude::*;
-
 use super::parallel::{self, with_activation};
+use super::product::{DEPTH, Left, Target, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
-use crate::device::cpu::Memory;
+use crate::device::cpu::{Memory, ScratchSize};
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
@@ -104,48 +104,26 @@ fn logical(matrix: Matrix, transposed: bool) -> [usize; 2] {
 }
 
 /// Row and column stride of op(matrix).
-fn strides(matrix: Matrix, transposed: bool) -> [isize; 2] {
-    let row = matrix.cols as isize;
-    if transposed { [1, row] } else { [row, 1] }
-}
-
-/// Rows and columns of the blocks of y that are handed to threads.
-///
-/// Every block packs its share of both factors anew, so few large blocks are cheapest; but there
-/// must be enough of them to share out. The larger side is halved until there are, unless a block
-/// would become too small to be worth handing over. Depends on the shape alone, so that the same
-/// sums are formed whatever the number of threads.
-fn block_shape([m, k, n]: [usize; 3]) -> [usize; 2] {
-    const LARGEST: usize = 512;
-    const ENOUGH_BLOCKS: usize = 4;
-    const LEAST_FLOPS: usize = 1 << 20;
-    /// The widest micro-kernel of `matrixmultiply` computes 16×16.
-    const MICRO: usize = 16;
-    let [mut rows, mut cols] = [m.min(LARGEST), n.min(LARGEST)];
-    loop {
-        let blocks = m.div_ceil(rows) * n.div_ceil(cols);
-        let flops = 2 * rows * cols * k;
-        if blocks >= ENOUGH_BLOCKS || flops < 2 * LEAST_FLOPS {
-            return [rows, cols];
-        }
-        let side = if rows > cols { &mut rows } else { &mut cols };
-        let half = side.div_ceil(2).next_multiple_of(MICRO);
-        if half >= *side {
-            return [rows, cols];
-        }
-        *side = half;
+fn strides(matrix: Matrix, transposed: bool) -> [usize; 2] {
+    if transposed {
+        [1, matrix.cols]
+    } else {
+        [matrix.cols, 1]
     }
 }
 
-/// The start of y, shared by threads that each write a block of their own.
-struct Shared<T>(*mut T);
-// SAFETY: blocks are disjoint, and the borrow of y outlives the parallel loop.
-unsafe impl<T: Send> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    fn at(&self, offset: usize) -> *mut T {
-        self.0.wrapping_add(offset)
-    }
+/// Blocks of rows that y is cut into besides its panels of columns, where these are too few to share
+/// out evenly. No sum is cut, so bits do not depend on it.
+fn row_blocks(rows: usize, panels: usize, threads: usize) -> usize {
+    const TASKS_PER_THREAD: usize = 2;
+    /// Fewer would not be worth packing a panel for.
+    const LEAST_ROWS: usize = 32;
+    let tasks = if threads > 1 {
+        TASKS_PER_THREAD * threads
+    } else {
+        1
+    };
+    tasks.div_ceil(panels).min(rows / LEAST_ROWS).max(1)
 }
 
 /// `y = f(y + bias)` on a row of a block; an empty bias adds nothing.
@@ -162,9 +140,13 @@ fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
     });
 }
 
-/// [`epilogue`] on every row of `y`, `[rows, cols]`.
-pub(super) fn epilogue_rows<T: Scalar>(
-    y: &mut [T],
+/// [`epilogue`] on the rows of y that start at `starts`, `cols` wide.
+///
+/// # Safety
+/// Nobody else may touch these rows meanwhile.
+pub(super) unsafe fn finish_rows<T: Scalar>(
+    y: Target<T>,
+    starts: impl Iterator<Item = usize>,
     cols: usize,
     bias: &[T],
     activation: Activation,
@@ -175,8 +157,10 @@ pub(super) fn epilogue_rows<T: Scalar>(
     parallel::simd(
         #[inline(always)]
         || {
-            y.chunks_exact_mut(cols)
-                .for_each(|y| epilogue(y, bias, activation))
+            for start in starts {
+                // SAFETY: the caller's promise.
+                epilogue(unsafe { y.part(start, cols) }, bias, activation);
+            }
         },
     );
 }
@@ -200,46 +184,62 @@ impl Kernel for Gemm {
         m * n * (2 * k + epilogue)
     }
 
+    fn scratch(&self) -> ScratchSize {
+        let [_, k, _] = self.dims();
+        ScratchSize {
+            reals: panel_len::<f32>(k.min(DEPTH)),
+            places: k.min(DEPTH),
+        }
+    }
+
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let [m, k, n] = self.dims();
         let bias = self.bias.unwrap_or(self.b.view.part(0, 0));
+        let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
         let ([a, b, bias], [y]) = memory
             .real
             .access([self.a.view, self.b.view, bias], [self.y.view]);
         let [a_row, a_col] = strides(self.a, self.transpose_a);
         let [b_row, b_col] = strides(self.b, self.transpose_b);
-        let [rows, cols] = block_shape([m, k, n]);
-        let across = n.div_ceil(cols);
-        let y = Shared(y.as_mut_ptr());
-        (0..m.div_ceil(rows) * across)
-            .into_par_iter()
-            .for_each(|block| {
-                let (i, j) = (block / across * rows, block % across * cols);
-                let (height, width) = (rows.min(m - i), cols.min(n - j));
-                // SAFETY: rows i.. of op(a), columns j.. of op(b) and the block of y at (i, j) lie
-                // inside their slices by `dims`' check of the shapes; no other block writes this one.
-                unsafe {
-                    T::gemm(
-                        [height, k, width],
-                        (a.as_ptr().offset(i as isize * a_row), [a_row, a_col]),
-                        (b.as_ptr().offset(j as isize * b_col), [b_row, b_col]),
-                        T::zero(),
-                        (y.at(i * n + j), [n as isize, 1]),
-                    );
-                }
-                if bias.is_empty() && self.activation == Activation::Identity {
-                    return;
-                }
-                let bias = bias.get(j..j + width).unwrap_or(&[]);
-                for row in i..i + height {
-                    // SAFETY: a row of this block, which no other block touches.
-                    let y = unsafe { std::slice::from_raw_parts_mut(y.at(row * n + j), width) };
-                    parallel::simd(
-                        #[inline(always)]
-                        || epilogue(y, bias, self.activation),
-                    );
+        let panels = n.div_ceil(width::<T>());
+        let blocks = row_blocks(m, panels, team.threads());
+        let height = m.div_ceil(blocks);
+        let y = Target::new(y);
+        team.share_out(panels * blocks, |member, task| {
+            let first_col = task / blocks * width::<T>();
+            let cols = width::<T>().min(n - first_col);
+            let rows = task % blocks * height..m.min((task % blocks + 1) * height);
+            scratch.with(member, size, |packed, steps| {
+                for first in (0..k).step_by(DEPTH) {
+                    let depth = DEPTH.min(k - first);
+                    let steps = &mut steps[..depth];
+                    steps
+                        .iter_mut()
+                        .enumerate()
+                        .for_each(|(p, step)| *step = (first + p) * a_col);
+                    let b = &b[first * b_row + first_col * b_col..];
+                    let b = pack(b, [b_row, b_col], [depth, cols], packed);
+                    let a = Left {
+                        values: a,
+                        row: |i| i * a_row,
+                        steps,
+                    };
+                    // SAFETY: no other task has these rows and columns.
+                    unsafe { multiply(rows.clone(), a, b, y, |i| i * n + first_col, first > 0) };
                 }
             });
+            let bias = bias.get(first_col..first_col + cols).unwrap_or(&[]);
+            // SAFETY: as above.
+            unsafe {
+                finish_rows(
+                    y,
+                    rows.map(|i| i * n + first_col),
+                    cols,
+                    bias,
+                    self.activation,
+                )
+            };
+        });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -261,28 +261,20 @@ impl Kernel for Gemm {
 
 #[cfg(test)]
 mod tests {
-    use super::block_shape;
+    use super::row_blocks;
 
     #[test]
-    fn blocks_share_out_the_products_of_a_dense_layer() {
-        for dims in [[128, 784, 512], [784, 128, 512], [128, 512, 784]] {
-            let [rows, cols] = block_shape(dims);
-            assert!(
-                dims[0].div_ceil(rows) * dims[2].div_ceil(cols) >= 2,
-                "{dims:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_block_is_never_empty() {
-        for m in [1, 2, 15, 17, 600] {
-            for n in [1, 2, 15, 17, 600] {
-                for k in [1, 64, 100_000] {
-                    let [rows, cols] = block_shape([m, k, n]);
-                    assert!(rows >= 1 && cols >= 1 && rows <= m && cols <= n);
-                }
+    fn products_of_few_panels_are_shared_out_by_rows_too() {
+        for threads in [2, 8] {
+            for panels in [1, 2, 3, 25] {
+                let blocks = row_blocks(4096, panels, threads);
+                assert!(
+                    panels * blocks >= 2 * threads,
+                    "{panels} panels, {threads} threads"
+                );
             }
         }
+        assert_eq!(row_blocks(4096, 2, 1), 1, "one thread need not share");
+        assert_eq!(row_blocks(31, 1, 8), 1, "too few rows to share");
     }
 }

@@ -9,9 +9,7 @@
 //! ```
 //! The loss stays on the device, one number per step, until somebody asks.
 
-use rayon::prelude::*;
-
-use super::parallel::{self, with_constant};
+use super::parallel::{self, chunks_of, each_part, with_constant};
 use super::{Activation, Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Operand, View};
@@ -94,19 +92,24 @@ impl Kernel for Partial {
         /// Sums kept side by side: a vector register's worth, and less rounding than one.
         const LANES: usize = 16;
         let ([y, target], [partial]) = memory.real.access([self.y, self.target], [self.partial]);
-        let blocks = y.par_chunks(BLOCK).zip(target.par_chunks(BLOCK));
-        partial
-            .par_iter_mut()
-            .zip(blocks)
-            .for_each(|(sum, (y, target))| {
-                let mut lanes = [T::zero(); LANES];
+        let sum = |y: &[T], target: &[T]| {
+            let mut lanes = [T::zero(); LANES];
+            with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
                 for (y, target) in y.chunks(LANES).zip(target.chunks(LANES)) {
                     for ((lane, &y), &target) in lanes.iter_mut().zip(y).zip(target) {
-                        *lane += self.loss.term(y, target);
+                        *lane += L.term(y, target);
                     }
                 }
-                *sum = lanes.into_iter().sum();
             });
+            lanes.into_iter().sum()
+        };
+        each_part(&memory.team, chunks_of(partial, 1), |_, index, partial| {
+            let block = index * BLOCK..y.len().min((index + 1) * BLOCK);
+            partial[0] = parallel::simd(
+                #[inline(always)]
+                || sum(&y[block.clone()], &target[block]),
+            );
+        });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -206,7 +209,7 @@ impl Kernel for Gradient {
                 }
             });
         };
-        parallel::chunks(dy, 1, |first, dy| {
+        parallel::chunks(&memory.team, dy, 1, |first, dy| {
             parallel::simd(
                 #[inline(always)]
                 || gradient(&y[first..], &target[first..], dy),

@@ -35,6 +35,7 @@ pub mod nearest;
 mod parallel;
 mod patches;
 pub mod pool;
+mod product;
 pub mod random;
 pub mod upsample;
 pub mod warp;
@@ -43,7 +44,7 @@ pub mod window;
 pub use activation::Activation;
 pub use window::{Window, WindowError};
 
-use crate::device::cpu::Memory;
+use crate::device::cpu::{Memory, ScratchSize};
 use crate::plan::{Cost, Operand, View};
 use crate::scalar::Scalar;
 
@@ -67,9 +68,9 @@ pub trait Kernel {
         Cost::over(self.flops(), &operands)
     }
 
-    /// Reals of scratch memory that a CPU thread needs.
-    fn scratch(&self) -> usize {
-        0
+    /// Scratch memory that a CPU thread needs.
+    fn scratch(&self) -> ScratchSize {
+        ScratchSize::default()
     }
 
     /// Executes it on the CPU.
@@ -128,7 +129,7 @@ pub const ROWS_PER_BLOCK: usize = 32;
 /// `shaders/shared/` and comes first.
 macro_rules! shader {
     ($($file:literal),+) => {
-        concat!($(include_str!(concat!("../../shaders/", $file, ".wgsl"))),+)
+        concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file, ".wgsl"))),+)
     };
 }
 use shader;
@@ -186,7 +187,7 @@ macro_rules! kernels {
             }
 
             /// [`Kernel::scratch`]
-            pub fn scratch(&self) -> usize {
+            pub fn scratch(&self) -> ScratchSize {
                 match self { $(AnyKernel::$variant(kernel) => kernel.scratch()),* }
             }
 

@@ -15,8 +15,7 @@
 //! exists for a block of Q queries only. A list is filled up with [`NONE`] where a prefix has
 //! fewer than K references.
 
-use rayon::prelude::*;
-
+use super::parallel::{chunks_of, each_part};
 use super::{Dispatch, GROUP, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Matrix, Operand, View};
@@ -56,11 +55,11 @@ impl Kernel for RowNorms {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let cols = self.x.cols;
         let ([x], [norms]) = memory.real.access([self.x.view], [self.norms]);
-        norms
-            .par_iter_mut()
-            .with_min_len(parallel::rows_per_task(cols))
-            .zip(x.par_chunks_exact(cols))
-            .for_each(|(norm, row)| *norm = row.iter().map(|&x| x * x).sum());
+        parallel::chunks(&memory.team, norms, 1, |first, norms| {
+            for (norm, row) in norms.iter_mut().zip(x[first * cols..].chunks_exact(cols)) {
+                *norm = row.iter().map(|&x| x * x).sum();
+            }
+        });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -122,14 +121,12 @@ impl Kernel for Distances {
             [self.dots.view, self.query_norms, self.reference_norms],
             [self.euclidean.view, self.cosine.view],
         );
-        let rows = (
-            dots.par_chunks_exact(chunk),
-            query_norms,
-            euclidean.par_chunks_exact_mut(self.euclidean.cols),
-            cosine.par_chunks_exact_mut(self.cosine.cols),
-        );
-        rows.into_par_iter()
-            .for_each(|(dots, &q, euclidean, cosine)| {
+        let cols = self.euclidean.cols;
+        each_part(
+            &memory.team,
+            (chunks_of(euclidean, cols), chunks_of(cosine, cols)),
+            |_, row, (euclidean, cosine)| {
+                let (dots, q) = (&dots[row * chunk..], query_norms[row]);
                 let euclidean = &mut euclidean[self.first..][..chunk];
                 let cosine = &mut cosine[self.first..][..chunk];
                 parallel::simd(
@@ -142,7 +139,8 @@ impl Kernel for Distances {
                         }
                     },
                 );
-            });
+            },
+        );
     }
 
     fn gpu(&self) -> Dispatch {
@@ -225,10 +223,12 @@ impl Kernel for Nearest {
         let ([candidates], [neighbours]) =
             memory.index.access([self.candidates], [self.neighbours]);
         let per_draw = candidates.len() / self.draws;
-        neighbours
-            .par_chunks_exact_mut(self.draws * self.sizes.len() * K)
-            .zip(distances.par_chunks_exact(self.distances.cols))
-            .for_each(|(neighbours, distances)| {
+        let per_query = self.draws * self.sizes.len() * K;
+        each_part(
+            &memory.team,
+            chunks_of(neighbours, per_query),
+            |_, row, neighbours| {
+                let distances = &distances[row * self.distances.cols..][..self.distances.cols];
                 let draws = neighbours.chunks_exact_mut(self.sizes.len() * K);
                 for (neighbours, candidates) in draws.zip(candidates.chunks_exact(per_draw)) {
                     let mut list = List::new();
@@ -241,7 +241,8 @@ impl Kernel for Nearest {
                         done = size;
                     }
                 }
-            });
+            },
+        );
     }
 
     fn gpu(&self) -> Dispatch {

@@ -12,8 +12,7 @@
 //! wins. Forward saves only the argmax for backward. Both backwards visit the windows of each
 //! position in order, so overlapping windows need no atomics.
 
-use rayon::prelude::*;
-
+use super::parallel::{chunks_of, each_part};
 use super::window::Window;
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
@@ -108,10 +107,13 @@ impl Kernel for MaxPool {
         let ([x], [y]) = memory.real.access([self.x.view], [self.y.view]);
         let argmax = memory.index.write(self.argmax);
         let rows_per_task = parallel::rows_per_task(c);
-        y.par_chunks_mut(rows_per_task * c)
-            .zip(argmax.par_chunks_mut(rows_per_task * c))
-            .enumerate()
-            .for_each(|(task, (y, argmax))| {
+        each_part(
+            &memory.team,
+            (
+                chunks_of(y, rows_per_task * c),
+                chunks_of(argmax, rows_per_task * c),
+            ),
+            |_, task, (y, argmax)| {
                 let rows = y.chunks_exact_mut(c).zip(argmax.chunks_exact_mut(c));
                 for (place, (y, argmax)) in (task * rows_per_task..).zip(rows) {
                     y.fill(T::nan());
@@ -124,7 +126,8 @@ impl Kernel for MaxPool {
                         }
                     }
                 }
-            });
+            },
+        );
     }
 
     fn gpu(&self) -> Dispatch {
@@ -166,7 +169,7 @@ impl Kernel for MaxPoolBackward {
         let c = self.dx.cols;
         let argmax = memory.index.read(self.argmax);
         let ([dy], [dx]) = memory.real.access([self.dy.view], [self.dx.view]);
-        parallel::chunks(dx, c, |first, dx| {
+        parallel::chunks(&memory.team, dx, c, |first, dx| {
             for (position, dx) in (first / c..).zip(dx.chunks_exact_mut(c)) {
                 dx.fill(T::zero());
                 for (place, tap) in seeing(&self.window, position) {
@@ -213,7 +216,7 @@ impl Kernel for AveragePool {
         images(&self.window, self.x, self.y);
         let c = self.x.cols;
         let ([x], [y]) = memory.real.access([self.x.view], [self.y.view]);
-        parallel::chunks(y, c, |first, y| {
+        parallel::chunks(&memory.team, y, c, |first, y| {
             for (place, y) in (first / c..).zip(y.chunks_exact_mut(c)) {
                 y.fill(T::zero());
                 for (row, _) in seen(&self.window, place) {
@@ -257,7 +260,7 @@ impl Kernel for AveragePoolBackward {
         images(&self.window, self.dx, self.dy);
         let c = self.dx.cols;
         let ([dy], [dx]) = memory.real.access([self.dy.view], [self.dx.view]);
-        parallel::chunks(dx, c, |first, dx| {
+        parallel::chunks(&memory.team, dx, c, |first, dx| {
             for (position, dx) in (first / c..).zip(dx.chunks_exact_mut(c)) {
                 dx.fill(T::zero());
                 for (place, _) in seeing(&self.window, position) {

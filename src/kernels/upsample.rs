@@ -92,7 +92,7 @@ impl Kernel for Upsample {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let c = self.x.cols;
         let ([x], [y]) = memory.real.access([self.x.view], [self.y.view]);
-        parallel::chunks(y, c, |first, y| {
+        parallel::chunks(&memory.team, y, c, |first, y| {
             for (place, y) in (first / c..).zip(y.chunks_exact_mut(c)) {
                 y.copy_from_slice(&x[self.enlargement.source(place) * c..][..c]);
             }
@@ -131,7 +131,7 @@ impl Kernel for UpsampleBackward {
         let c = self.dx.cols;
         let [down, across] = self.enlargement.factor;
         let ([dy], [dx]) = memory.real.access([self.dy.view], [self.dx.view]);
-        parallel::chunks(dx, c, |first, dx| {
+        parallel::chunks(&memory.team, dx, c, |first, dx| {
             for (position, dx) in (first / c..).zip(dx.chunks_exact_mut(c)) {
                 dx.fill(T::zero());
                 for element in 0..down * across {

@@ -164,7 +164,7 @@ impl Window {
     }
 
     /// What the taps reach over.
-    fn span(&self) -> [usize; 2] {
+    pub(super) fn span(&self) -> [usize; 2] {
         [0, 1].map(|i| self.dilation[i] * self.kernel[i].saturating_sub(1) + 1)
     }
 

@@ -115,7 +115,7 @@ impl Case {
         let routine = plan.begin("magnitudes");
         plan.launch("magnitudes", kernel);
         let plan = Arc::new(plan.finish(u64::MAX).expect("fits"));
-        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::pool(1).expect("a thread"));
+        let mut device = Cpu::<f64>::new(plan, Cpu::<f64>::team(1).expect("a thread"));
         for (view, values) in &self.reals {
             let absolute: Vec<f32> = values.iter().map(|value| value.abs()).collect();
             device
@@ -160,7 +160,7 @@ impl Ready {
     /// `tolerance(operand, index, expected)` is absolute. On the GPU, shaders that check every
     /// index must give the very bits of those that do not.
     pub fn compare(&self, adapter: &Adapter, tolerance: impl Fn(&str, usize, f64) -> f64) {
-        let pool = Cpu::<f32>::pool(2).expect("threads");
+        let pool = Cpu::<f32>::team(2).expect("threads");
         let load = |context: &Arc<GpuContext>| {
             Gpu::new(context.clone(), self.plan.clone()).expect("loads")
         };

@@ -80,7 +80,7 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         ready.compare(&adapter, |_, _, _| 0.0);
 
         // And both are right: a plain sort says the same.
-        let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::pool(1).expect("a thread"));
+        let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::team(1).expect("a thread"));
         ready.run(&mut cpu);
         let got = cpu.read_index(neighbours).expect("readable");
         let mut lists = got.chunks_exact(diabolo::kernels::nearest::K);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use diabolo::device::cpu::Cpu;
+use diabolo::device::team::Team;
 use diabolo::device::{Device, HostData};
 use diabolo::kernels::AnyKernel;
 use diabolo::plan::{Element, PlanBuilder, RoutineId, View};
@@ -10,12 +11,11 @@ use diabolo::scalar::Scalar;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::ThreadPool;
 
 use crate::exact::Exact;
 
 /// Two threads, so that work is shared out.
-static POOL: LazyLock<Arc<ThreadPool>> = LazyLock::new(|| Cpu::<f32>::pool(2).expect("threads"));
+static TEAM: LazyLock<Arc<Team>> = LazyLock::new(|| Cpu::<f32>::team(2).expect("threads"));
 
 /// Uniform numbers of [−1, 1) that f32 holds exactly, so that all precisions compute with the same.
 pub fn uniform(len: usize, seed: u64) -> Vec<f64> {
@@ -83,7 +83,7 @@ impl Bench {
 
     pub fn run<T: Scalar>(&self) -> Cpu<T> {
         let plan = Arc::new(self.plan.clone().finish(u64::MAX).expect("fits"));
-        let mut device = Cpu::<T>::new(plan, POOL.clone());
+        let mut device = Cpu::<T>::new(plan, TEAM.clone());
         let mut write = |view, data| device.write(view, data).expect("fits");
         for (view, values) in &self.reals {
             write(*view, HostData::Double(values));

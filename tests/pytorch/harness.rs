@@ -79,7 +79,7 @@ impl Family {
     /// Loads a plan on each device there is and lets `check` work on it.
     pub fn on_every_device(&mut self, plan: Plan, check: impl Fn(&mut On)) {
         let plan = Arc::new(plan);
-        let pool = Cpu::<f64>::pool(2).expect("threads");
+        let pool = Cpu::<f64>::team(2).expect("threads");
         let mut double = Cpu::<f64>::new(plan.clone(), pool.clone());
         let mut single = Cpu::<f32>::new(plan.clone(), pool);
         let context = gpu(GpuOptions::default());

@@ -65,7 +65,7 @@ fn pytorch_s_models_give_its_codes_and_its_images() {
     let mut family = Family::new("imported models", SINGLE);
     let mut backends = vec![(
         "cpu f32",
-        Backend::Cpu(Cpu::<f32>::pool(2).expect("threads")),
+        Backend::Cpu(Cpu::<f32>::team(2).expect("threads")),
     )];
     backends.extend(gpu(GpuOptions::default()).map(|context| ("gpu", Backend::Gpu(context))));
     for (name, image) in MODELS {

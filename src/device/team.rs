@@ -1,0 +1,340 @@
+//! The CPU device's threads: a team that a launch's tasks are shared out to.
+//!
+//! A training step of a small model is some sixty launches of ten to a few hundred microseconds.
+//! Waking a sleeping thread takes as long as the shorter ones, so the members of a team do not sleep
+//! between launches: they spin for a while and only then lie down. The calling thread is a member
+//! itself; a launch of one task never leaves it.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a member spins for the next job: longer than the pauses within a training step.
+const PATIENCE: Duration = Duration::from_micros(200);
+/// Spins between two looks at the clock.
+const SPINS: usize = 128;
+/// Spins after which a thread that waits for others lets them have its core: there may be more
+/// threads than cores.
+const SPINS_BEFORE_YIELDING: usize = 2048;
+
+/// Shares of a job that each member takes, where there are enough tasks: so many that all end at about
+/// the same time.
+const SHARES: usize = 8;
+
+/// What is to be done: `task(member, index)` for every index.
+type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// Threads that wait for work together.
+pub struct Team {
+    shared: Arc<Shared>,
+    members: Vec<JoinHandle<()>>,
+    /// Held while a job runs: a team does one at a time.
+    busy: Mutex<()>,
+}
+
+/// One job at a time, and who is at it.
+struct Shared {
+    /// `job number · 2³² + members at it · 2 + whether it is open to more`.
+    state: AtomicU64,
+    job: UnsafeCell<Option<Job>>,
+    /// The next task that nobody has taken.
+    next: AtomicUsize,
+    /// What a task panicked with.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Members that sleep, or are about to.
+    sleeping: AtomicUsize,
+    bed: Mutex<()>,
+    bell: Condvar,
+    dismissed: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    task: *const Task<'static>,
+    count: usize,
+    /// Tasks that a member takes at a time: taking them one by one would have the members wait for each
+    /// other's cache line.
+    at_a_time: usize,
+}
+
+// SAFETY: `job` is written only while the state says that no member is at it and it is not open
+// (under `busy`), and read only by members that have entered an open job, which `share_out`
+// outlasts; what its pointer points to is Sync.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; nothing in it belongs to one thread.
+unsafe impl Send for Shared {}
+
+const OPEN: u64 = 1;
+const MEMBER: u64 = 2;
+const JOB: u64 = 1 << 32;
+
+fn members_at_work(state: u64) -> u64 {
+    state % JOB / MEMBER
+}
+
+impl Team {
+    /// A team of `threads`, the calling thread among them; 0 means one per core.
+    pub fn new(threads: usize) -> std::io::Result<Team> {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            _ => threads,
+        };
+        let mut team = Team {
+            shared: Arc::new(Shared {
+                state: AtomicU64::new(0),
+                job: UnsafeCell::new(None),
+                next: AtomicUsize::new(0),
+                panic: Mutex::new(None),
+                sleeping: AtomicUsize::new(0),
+                bed: Mutex::new(()),
+                bell: Condvar::new(),
+                dismissed: AtomicBool::new(false),
+            }),
+            members: Vec::new(),
+            busy: Mutex::new(()),
+        };
+        for member in 1..threads {
+            let shared = team.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("diabolo {member}"));
+            // Those already started are dismissed if one fails.
+            team.members
+                .push(thread.spawn(move || shared.serve(member))?);
+        }
+        Ok(team)
+    }
+
+    /// How many there are, the calling thread included.
+    pub fn threads(&self) -> usize {
+        self.members.len() + 1
+    }
+
+    /// Calls `task(member, index)` once for every index below `count`, in any order, and returns when
+    /// all have returned. Members are numbered from 0, the calling thread; no two tasks of one call run
+    /// at a time under the same number.
+    ///
+    /// Where the team is at another caller's job, or a task shares out tasks itself, the calling
+    /// thread does them all, as number 0. Panics if a task does.
+    pub fn share_out(&self, count: usize, task: impl Fn(usize, usize) + Sync) {
+        let guard = self.busy.try_lock();
+        if count <= 1 || self.members.is_empty() || guard.is_err() {
+            (0..count).for_each(|index| task(0, index));
+            return;
+        }
+        let shared = &*self.shared;
+        let task: &Task<'_> = &task;
+        // SAFETY: only the lifetime changes, and no member uses the task after this function: it
+        // closes the job and waits until nobody is at it, and `work` does not unwind.
+        let task = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
+        let at_a_time = (count / (SHARES * self.threads())).max(1);
+        let job = Job {
+            task,
+            count,
+            at_a_time,
+        };
+        // SAFETY: the last job is closed, nobody is at it, and `busy` is held.
+        unsafe { *shared.job.get() = Some(job) };
+        shared.next.store(0, Ordering::Relaxed);
+        let before = shared.state.load(Ordering::Relaxed);
+        // In one order with `sleeping` below and in `sleep`: either the member sees the job or is seen.
+        let opened = (before / JOB + 1).wrapping_mul(JOB) + OPEN;
+        shared.state.store(opened, Ordering::SeqCst);
+        if shared.sleeping.load(Ordering::SeqCst) > 0 {
+            let _bed = shared.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.bell.notify_all();
+        }
+        shared.work(0, job);
+        shared.state.fetch_and(!OPEN, Ordering::Relaxed);
+        let mut spins = 0;
+        while members_at_work(shared.state.load(Ordering::Acquire)) > 0 {
+            spins += 1;
+            if spins < SPINS_BEFORE_YIELDING {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+        drop(guard);
+        let panic = shared
+            .panic
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.dismissed.store(true, Ordering::SeqCst);
+        {
+            let _bed = self
+                .shared
+                .bed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.shared.bell.notify_all();
+        }
+        for member in self.members.drain(..) {
+            // A member does not panic: `work` catches what tasks do.
+            let _ = member.join();
+        }
+    }
+}
+
+impl Shared {
+    /// A member's life.
+    fn serve(&self, member: usize) {
+        let mut last = 0;
+        while let Some(state) = self.next_job(last) {
+            let (entered, order) = (state + MEMBER, (Ordering::Acquire, Ordering::Relaxed));
+            let entry = self
+                .state
+                .compare_exchange(state, entered, order.0, order.1);
+            if entry.is_err() {
+                // Another member came first, or the job was closed meanwhile: look again.
+                continue;
+            }
+            last = state / JOB;
+            // SAFETY: this member has entered an open job, so nobody writes it.
+            let job = unsafe { *self.job.get() };
+            self.work(member, job.expect("an open job"));
+            self.state.fetch_sub(MEMBER, Ordering::Release);
+        }
+    }
+
+    /// Waits for a job later than `last` that is open; none when the team is dismissed.
+    fn next_job(&self, last: u64) -> Option<u64> {
+        loop {
+            let start = Instant::now();
+            while start.elapsed() < PATIENCE {
+                for _ in 0..SPINS {
+                    let state = self.state.load(Ordering::Relaxed);
+                    if state & OPEN == OPEN && state / JOB != last {
+                        return Some(state);
+                    }
+                    std::hint::spin_loop();
+                }
+                if self.dismissed.load(Ordering::Relaxed) {
+                    return None;
+                }
+            }
+            self.sleep(last);
+        }
+    }
+
+    /// Sleeps unless there is a job later than `last`, until the bell rings.
+    fn sleep(&self, last: u64) {
+        let bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleeping.fetch_add(1, Ordering::SeqCst);
+        let state = self.state.load(Ordering::SeqCst);
+        let called =
+            (state & OPEN == OPEN && state / JOB != last) || self.dismissed.load(Ordering::SeqCst);
+        if !called {
+            drop(self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner));
+        }
+        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes tasks until there are none.
+    fn work(&self, member: usize, job: Job) {
+        let tasks = || {
+            loop {
+                let first = self.next.fetch_add(job.at_a_time, Ordering::Relaxed);
+                if first >= job.count {
+                    return;
+                }
+                for index in first..job.count.min(first + job.at_a_time) {
+                    // SAFETY: the caller of `share_out` waits for this member, and the task lives so
+                    // long.
+                    unsafe { (*job.task)(member, index) };
+                }
+            }
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(tasks)) {
+            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once_and_no_two_under_one_number() {
+        for threads in [1, 2, 3, 5] {
+            let team = Team::new(threads).expect("threads");
+            let at_it: Vec<AtomicBool> = (0..threads).map(|_| AtomicBool::new(false)).collect();
+            for count in (0..40).chain([1000]) {
+                let done: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                team.share_out(count, |member, index| {
+                    assert!(
+                        !at_it[member].swap(true, Ordering::SeqCst),
+                        "{member} twice"
+                    );
+                    done[index].fetch_add(1, Ordering::SeqCst);
+                    at_it[member].store(false, Ordering::SeqCst);
+                });
+                assert!(done.iter().all(|done| done.load(Ordering::SeqCst) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn members_that_went_to_sleep_come_back() {
+        let team = Team::new(2).expect("threads");
+        for _ in 0..20 {
+            std::thread::sleep(3 * PATIENCE);
+            // Each task waits for the other: both threads must take part.
+            let arrived = AtomicUsize::new(0);
+            team.share_out(2, |_, _| {
+                arrived.fetch_add(1, Ordering::SeqCst);
+                while arrived.load(Ordering::SeqCst) < 2 {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_task_reaches_the_caller_and_the_team_lives_on() {
+        let team = Team::new(2).expect("threads");
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            team.share_out(10, |_, index| assert_ne!(index, 7, "seven"));
+        }));
+        let message = panicked.expect_err("task 7 panicked");
+        let message = message.downcast_ref::<String>().expect("assert's own");
+        assert!(message.contains("seven"), "{message}");
+        let sum = AtomicUsize::new(0);
+        team.share_out(10, |_, index| {
+            sum.fetch_add(index, Ordering::SeqCst);
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn tasks_may_share_out_tasks_and_callers_may_meet() {
+        let team = Team::new(2).expect("threads");
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        team.share_out(4, |_, _| {
+                            team.share_out(3, |_, index| {
+                                sum.fetch_add(index, Ordering::SeqCst);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 3 * 100 * 4 * 3);
+    }
+}

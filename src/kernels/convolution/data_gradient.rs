@@ -1,0 +1,260 @@
+//! Convolution's data gradient, which is transposed convolution's forward.
+
+use super::{
+    GPU_TILE, Shape, fill, images_per_task, multiply_packed, pack_whole, packed_len, patch_line,
+};
+use crate::device::cpu::{Memory, ScratchSize};
+use crate::kernels::gemm::finish_rows;
+use crate::kernels::parallel::{chunks_of, each_part};
+use crate::kernels::patches::{Bordered, Phases};
+use crate::kernels::product::{Left, Target, pack, panel_len, width};
+use crate::kernels::window::Window;
+use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
+use crate::plan::{Matrix, Operand, View};
+use crate::scalar::Scalar;
+
+/// The adjoint map: `dx = f(patchesᵀ(dy · weightᵀ) + bias)`.
+///
+/// As a gradient it has neither bias nor f; as transposed convolution's forward it has both.
+#[derive(Clone, Debug)]
+pub struct DataGradient {
+    /// How the window slides.
+    pub window: Window,
+    /// `[N·OH·OW, M]`
+    pub dy: Matrix,
+    /// `[KH·KW·C, M]`
+    pub weight: Matrix,
+    /// `[C]`
+    pub bias: Option<View>,
+    /// f
+    pub activation: Activation,
+    /// `[N·H·W, C]`
+    pub dx: Matrix,
+}
+
+impl DataGradient {
+    fn shape(&self) -> Shape {
+        let weight = [self.weight.rows, self.weight.cols];
+        Shape::of(&self.window, self.dx, weight, self.dy)
+    }
+
+    /// Whether to multiply first and add the taps up afterwards. One product per phase adds them up as it
+    /// goes, but it is only C columns wide: with few, most of a vector would idle.
+    fn adds_afterwards(&self) -> bool {
+        self.dx.cols <= width::<f32>() / 4
+    }
+
+    /// One image: `patches = dy · weightᵀ`, then `dx = patchesᵀ(patches)`.
+    ///
+    /// `weight` is `weightᵀ`, packed whole.
+    fn multiply_then_add<T: Scalar>(
+        &self,
+        (dy, weight, steps): (&[T], &[T], &mut [usize]),
+        (patches, whole): (&mut [T], &mut [T]),
+        dx: &mut [T],
+    ) {
+        let Shape {
+            channels,
+            maps,
+            depth,
+            ..
+        } = self.shape();
+        let side = Bordered::larger(&self.window, channels);
+        fill(steps, 0..maps);
+        let left = Left {
+            values: dy,
+            row: |i: usize| i * maps,
+            steps,
+        };
+        // patches [area, depth] = dy [area, M] · weightᵀ [M, depth], filled up to whole vectors
+        let (area, line) = (self.window.map_area(), patch_line(depth));
+        let target = Target::new(patches);
+        // SAFETY: the scratch memory is this task's alone.
+        unsafe { multiply_packed(area, left, (weight, line), target, |i| i * line) };
+        whole.fill(T::zero());
+        side.scatter(&self.window, patches, line, whole);
+        side.unframe(whole, dx);
+    }
+
+    /// Packs `weightᵀ` phase by phase, `[taps·M, C]` each, and writes down where each phase's windows
+    /// (the earliest over each pixel), pixels and taps lie.
+    fn prepare_phases<T: Scalar>(
+        &self,
+        side: &Bordered,
+        weight: &[T],
+        mut packed: &mut [T],
+        mut places: &mut [usize],
+    ) {
+        let Shape { channels, maps, .. } = self.shape();
+        for phase in Phases::all(&self.window) {
+            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
+            let (windows, rest) = places.split_at_mut(pixels);
+            let (targets, rest) = rest.split_at_mut(pixels);
+            let (steps, rest) = rest.split_at_mut(depth);
+            places = rest;
+            fill(windows, phase.earliest(side));
+            fill(targets, phase.places().map(|place| place * channels));
+            fill(
+                steps,
+                phase.taps(side).flat_map(|(_, place)| place..place + maps),
+            );
+            let (panels, rest) = packed.split_at_mut(packed_len::<T>(depth, channels));
+            packed = rest;
+            let panels = panels.chunks_exact_mut(panel_len::<T>(depth));
+            for (first, panel) in (0..channels).step_by(width::<T>()).zip(panels) {
+                let cols = width::<T>().min(channels - first);
+                let taps = panel.chunks_exact_mut(panel_len::<T>(maps));
+                for ((tap, _), panel) in phase.taps(side).zip(taps) {
+                    let weight = &weight[(tap * channels + first) * maps..];
+                    pack(weight, [1, maps], [maps, cols], panel);
+                }
+            }
+        }
+    }
+
+    /// One image: dx, phase by phase, from dy in its border.
+    ///
+    /// `packed` and `places` as [`prepare_phases`](Self::prepare_phases) left them.
+    fn add_up_phases<T: Scalar>(
+        &self,
+        side: &Bordered,
+        whole: &[T],
+        (mut packed, mut places): (&[T], &[usize]),
+        dx: &mut [T],
+    ) {
+        let Shape { channels, maps, .. } = self.shape();
+        let covered = Phases::all(&self.window).map(|phase| phase.pixels());
+        if covered.sum::<usize>() < self.window.area() {
+            // The others are under no tap.
+            dx.fill(T::zero());
+        }
+        let dx = Target::new(dx);
+        for phase in Phases::all(&self.window) {
+            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
+            let (windows, rest) = places.split_at(pixels);
+            let (targets, rest) = rest.split_at(pixels);
+            let (steps, rest) = rest.split_at(depth);
+            places = rest;
+            let (weight, rest) = packed.split_at(packed_len::<T>(depth, channels));
+            packed = rest;
+            let left = Left {
+                values: whole,
+                row: |i: usize| windows[i],
+                steps,
+            };
+            // dx [pixels, C] = windows over them [pixels, taps·M] · weightᵀ [taps·M, C]
+            // SAFETY: this image is this task's alone.
+            unsafe { multiply_packed(pixels, left, (weight, channels), dx, |i| targets[i]) };
+        }
+    }
+}
+
+impl Kernel for DataGradient {
+    const NAME: &'static str = "conv2d_data_gradient";
+    const SHADER: &'static str = shader!(
+        "shared/window",
+        "shared/activation",
+        "shared/tile",
+        "conv2d_data_gradient"
+    );
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("dy", self.dy),
+            Operand::read("weight", self.weight),
+            Operand::write("dx", self.dx),
+            bias_operand(self.bias, self.weight.view),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
+        self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
+    }
+
+    fn scratch(&self) -> ScratchSize {
+        let Shape {
+            channels,
+            maps,
+            depth,
+            ..
+        } = self.shape();
+        let area = self.window.map_area();
+        if self.adds_afterwards() {
+            let whole = Bordered::larger(&self.window, channels).len();
+            return ScratchSize {
+                reals: packed_len::<f32>(maps, depth) + area * patch_line(depth) + whole,
+                places: maps,
+            };
+        }
+        let whole = Bordered::smaller(&self.window, maps).len();
+        ScratchSize {
+            reals: packed_len::<f32>(self.window.taps() * maps, channels) + whole,
+            places: 2 * self.window.area() + self.window.taps() * maps,
+        }
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let Shape {
+            images,
+            channels,
+            maps,
+            depth,
+        } = self.shape();
+        let (pixels, area) = (self.window.area(), self.window.map_area());
+        let bias = self.bias.unwrap_or(self.weight.view.part(0, 0));
+        let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
+        let ([dy, weight, bias], [dx]) = memory
+            .real
+            .access([self.dy.view, self.weight.view, bias], [self.dx.view]);
+        let at_a_time = images_per_task(images, team);
+        // Windows overlap within an image, never between images: a task owns whole images.
+        let parts = chunks_of(dx, at_a_time * pixels * channels);
+        each_part(team, parts, |member, task, dx| {
+            let dy = dy[task * at_a_time * area * maps..].chunks_exact(area * maps);
+            let pairs = dy.zip(dx.chunks_exact_mut(pixels * channels));
+            scratch.with(member, size, |reals, places| {
+                if self.adds_afterwards() {
+                    let (packed, rest) = reals.split_at_mut(packed_len::<T>(maps, depth));
+                    let (patches, whole) = rest.split_at_mut(area * patch_line(depth));
+                    let side = Bordered::larger(&self.window, channels);
+                    let whole = &mut whole[..side.len()];
+                    pack_whole(weight, [1, maps], [maps, depth], packed);
+                    for (dy, dx) in pairs {
+                        self.multiply_then_add((dy, packed, places), (patches, whole), dx);
+                    }
+                } else {
+                    let side = Bordered::smaller(&self.window, maps);
+                    let depth = self.window.taps() * maps;
+                    let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, channels));
+                    let whole = &mut whole[..side.len()];
+                    self.prepare_phases(&side, weight, packed, places);
+                    for (dy, dx) in pairs {
+                        side.frame(dy, whole);
+                        self.add_up_phases(&side, whole, (packed, places), dx);
+                    }
+                }
+            });
+            let rows = (0..dx.len()).step_by(channels);
+            // SAFETY: this task's own.
+            unsafe { finish_rows(Target::new(dx), rows, channels, bias, self.activation) };
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        let shape = self.shape();
+        let Window { size, stride, .. } = self.window;
+        let largest = size[0].div_ceil(stride[0]) * size[1].div_ceil(stride[1]);
+        let tiles = (shape.images * largest).div_ceil(GPU_TILE);
+        let [down, layers] = folded(tiles * stride[0] * stride[1]);
+        Dispatch {
+            constants: vec![
+                ("BIAS", self.bias.is_some().to_string()),
+                ("ACTIVATION", self.activation.code()),
+                ("TRANSPOSE_B", true.to_string()),
+            ],
+            dims: shape.dims(&self.window, 1),
+            groups: [shape.channels.div_ceil(GPU_TILE) as u32, down, layers],
+        }
+    }
+}

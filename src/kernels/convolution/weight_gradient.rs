@@ -1,0 +1,189 @@
+//! Convolution's weight gradient.
+
+use super::{GPU_TILE, Shape, TASKS_PER_THREAD, fill};
+use crate::device::cpu::{Memory, ScratchSize};
+use crate::kernels::patches::Bordered;
+use crate::kernels::product::{DEPTH, Left, Panel, Target, multiply, pack, panel_len, width};
+use crate::kernels::window::Window;
+use crate::kernels::{Dispatch, Kernel, shader};
+use crate::plan::{Matrix, Operand};
+use crate::scalar::Scalar;
+
+/// Rows of a product that are worth a task.
+const LEAST_ROWS: usize = 32;
+
+/// The weight gradient's first pass: `partial[b] = patches(x)ᵀ · dy` over block b of dy's rows. The
+/// blocks' sum, by [`ColumnSumFinish`], is d_weight.
+///
+/// [`ColumnSumFinish`]: crate::kernels::column_sum::ColumnSumFinish
+#[derive(Clone, Debug)]
+pub struct WeightGradient {
+    /// How the window slides.
+    pub window: Window,
+    /// `[N·H·W, C]`
+    pub x: Matrix,
+    /// `[N·OH·OW, M]`
+    pub dy: Matrix,
+    /// `[blocks, KH·KW·C·M]`, blocks by [`weight_blocks`]
+    pub partial: Matrix,
+}
+
+/// Blocks that `rows` rows are cut into for the gradient of a weight of so many elements: enough to
+/// share out, few enough to add up.
+pub fn weight_blocks(rows: usize, weight: usize) -> usize {
+    const MOST: usize = 16;
+    const LEAST_PER_BLOCK: usize = 128;
+    const PARTIAL_REALS: usize = 1 << 22;
+    (rows / LEAST_PER_BLOCK)
+        .min(MOST)
+        .min(PARTIAL_REALS / weight)
+        .max(1)
+}
+
+impl WeightGradient {
+    fn shape(&self) -> Shape {
+        let depth = self.window.taps() * self.x.cols;
+        let weight = [depth, self.partial.cols / depth];
+        Shape::of(&self.window, self.x, weight, self.dy)
+    }
+
+    /// Images of a block, and how many of them are multiplied at a time: enough positions to outweigh
+    /// reading and writing the sums between.
+    fn images(&self) -> [usize; 2] {
+        const ENOUGH_POSITIONS: usize = 256;
+        let per_block = self.shape().images.div_ceil(self.partial.rows);
+        let at_a_time = ENOUGH_POSITIONS.div_ceil(self.window.map_area());
+        [per_block, at_a_time.min(per_block)]
+    }
+}
+
+impl Kernel for WeightGradient {
+    const NAME: &'static str = "conv2d_weight_gradient";
+    const SHADER: &'static str = shader!("shared/window", "shared/tile", "conv2d_weight_gradient");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::read("x", self.x),
+            Operand::read("dy", self.dy),
+            Operand::write("partial", self.partial),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        self.shape().flops(&self.window)
+    }
+
+    fn scratch(&self) -> ScratchSize {
+        let Shape {
+            channels, depth, ..
+        } = self.shape();
+        let [_, at_a_time] = self.images();
+        let positions = at_a_time * self.window.map_area();
+        let whole = Bordered::larger(&self.window, channels).len();
+        ScratchSize {
+            reals: panel_len::<f32>(positions.min(DEPTH)) + at_a_time * whole,
+            places: depth + positions,
+        }
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let Shape {
+            images,
+            channels,
+            maps,
+            depth,
+        } = self.shape();
+        let (pixels, area) = (self.window.area() * channels, self.window.map_area());
+        let side = Bordered::larger(&self.window, channels);
+        let [per_block, at_a_time] = self.images();
+        let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
+        let ([x, dy], [partial]) = memory
+            .real
+            .access([self.x.view, self.dy.view], [self.partial.view]);
+        // Where blocks are few, each one's rows are shared out too.
+        let blocks = self.partial.rows;
+        let shares = (TASKS_PER_THREAD * team.threads()).div_ceil(blocks);
+        let rows_per_task = depth
+            .div_ceil(shares)
+            .next_multiple_of(LEAST_ROWS)
+            .min(depth);
+        let shares = depth.div_ceil(rows_per_task);
+        let partial = Target::new(partial);
+        team.share_out(blocks * shares, |member, task| {
+            let (block, first_row) = (task / shares, task % shares * rows_per_task);
+            let rows = first_row..depth.min(first_row + rows_per_task);
+            let start = block * depth * maps;
+            let block = images.min(block * per_block)..images.min((block + 1) * per_block);
+            if block.is_empty() {
+                // SAFETY: no other task has these rows of this block.
+                unsafe { partial.part(start + rows.start * maps, rows.len() * maps) }
+                    .fill(T::zero());
+            }
+            scratch.with(member, size, |reals, places| {
+                let (taps, steps) = places.split_at_mut(depth);
+                fill(taps, side.taps(&self.window));
+                let corners = |image| {
+                    side.corners(&self.window)
+                        .map(move |corner| image * side.len() + corner)
+                };
+                fill(steps, (0..at_a_time).flat_map(corners));
+                let positions = at_a_time * area;
+                let (packed, whole) = reals.split_at_mut(panel_len::<T>(positions.min(DEPTH)));
+                for first in block.clone().step_by(at_a_time) {
+                    let now = first..block.end.min(first + at_a_time);
+                    for (image, whole) in now.clone().zip(whole.chunks_exact_mut(side.len())) {
+                        side.frame(&x[image * pixels..][..pixels], whole);
+                    }
+                    let dy = &dy[now.start * area * maps..now.end * area * maps];
+                    let steps = &steps[..now.len() * area];
+                    let begun = now.start > block.start;
+                    for first_col in (0..maps).step_by(width::<T>()) {
+                        let cols = width::<T>().min(maps - first_col);
+                        for (part, steps) in steps.chunks(DEPTH).enumerate() {
+                            let dy = &dy[part * DEPTH * maps + first_col..];
+                            let dy = if cols == width::<T>() {
+                                Panel {
+                                    values: dy,
+                                    stride: maps,
+                                    cols,
+                                }
+                            } else {
+                                pack(dy, [maps, 1], [steps.len(), cols], packed)
+                            };
+                            let patches = Left {
+                                values: whole,
+                                row: |tap: usize| taps[tap],
+                                steps,
+                            };
+                            // partial [depth, M] += patchesᵀ [depth, positions] · dy [positions, M]
+                            // SAFETY: as above.
+                            unsafe {
+                                multiply(
+                                    rows.clone(),
+                                    patches,
+                                    dy,
+                                    partial,
+                                    |tap| start + tap * maps + first_col,
+                                    begun || part > 0,
+                                );
+                            }
+                        }
+                    }
+                }
+            });
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        let shape = self.shape();
+        Dispatch {
+            constants: vec![("TRANSPOSE_A", true.to_string())],
+            dims: shape.dims(&self.window, self.partial.rows),
+            groups: [
+                shape.maps.div_ceil(GPU_TILE) as u32,
+                shape.depth.div_ceil(GPU_TILE) as u32,
+                self.partial.rows as u32,
+            ],
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! The matrix product that the dense and the convolution kernels share on the CPU.
+//!
+//! ```text
+//! y[i, j] (+)= Σ_p a[i, p] · b[p, j]
+//!
+//! a[i, p]   a.values[row(i) + steps[p]]          read where it lies
+//! b[p, j]   a panel of at most WIDTH columns     packed, or where it lies
+//! y[i, j]   y[row(i) + j]
+//! ```
+//! A place in the left factor is the sum of what its row says and what its column says. That covers a
+//! matrix (row·width + p), its transpose (row + p·width), and the patches of an image (position of the
+//! window + place of the tap): convolution needs no im2col.
+//!
+//! The loops, from the inside:
+//! 1. over p: a row of b, two vectors wide, times up to eight numbers of a, added to a tile of y that
+//!    stays in registers (16 of AVX-512's 32; per step two loads of b and eight broadcasts of a feed
+//!    sixteen multiply-adds, so arithmetic is the bottleneck);
+//! 2. over the tiles of a panel, top to bottom: the panel of b stays in the first- or second-level cache;
+//! 3. over blocks of [`DEPTH`] of p.
+//!
+//! Every y[i, j] is summed in the order of p, in blocks of [`DEPTH`], fused multiply-adds where the
+//! processor has them: its bits depend neither on the tiles nor on the threads nor on the vectors' width.
+//!
+//! Source: Goto and van de Geijn, “Anatomy of high-performance matrix multiplication” (2008); reading a
+//! factor through offsets as in Matthews, “High-performance tensor contraction without transposition”
+//! (2018).
+
+use pulp::{Simd, WithSimd};
+
+use crate::scalar::Scalar;
+
+/// Bytes of a packed row of b: two of the widest vectors.
+const PANEL_BYTES: usize = 128;
+/// Rows of b that a panel holds at a time: 128 KiB, part of a second-level cache.
+pub(super) const DEPTH: usize = 1024;
+
+/// Columns of a panel.
+pub(super) const fn width<T>() -> usize {
+    PANEL_BYTES / size_of::<T>()
+}
+
+/// Reals that `rows` rows of a packed panel take.
+pub(super) const fn panel_len<T>(rows: usize) -> usize {
+    rows * width::<T>()
+}
+
+/// At most [`width`] columns of b, over some of its rows.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a, T> {
+    /// From the first element on.
+    pub values: &'a [T],
+    /// From one row to the next.
+    pub stride: usize,
+    /// Columns; a panel that is not packed must have all [`width`] of them.
+    pub cols: usize,
+}
+
+/// Copies `rows` by `cols` of a matrix, element (p, j) at `p · row + j · col` of `b`, into a packed panel,
+/// filled up with zeros. One of the two strides is 1.
+pub(super) fn pack<'a, T: Scalar>(
+    b: &[T],
+    [row, col]: [usize; 2],
+    [rows, cols]: [usize; 2],
+    packed: &'a mut [T],
+) -> Panel<'a, T> {
+    let packed = &mut packed[..panel_len::<T>(rows)];
+    let lines = packed.chunks_exact_mut(width::<T>());
+    match row {
+        1 => transpose(b, col, [rows, cols], packed),
+        // A length known to the compiler: a few vector moves instead of a call.
+        _ if cols == width::<T>() => {
+            for (packed, b) in lines.zip(b.chunks(row)) {
+                packed.copy_from_slice(&b[..width::<T>()]);
+            }
+        }
+        _ => {
+            for (packed, b) in lines.zip(b.chunks(row)) {
+                let (values, padding) = packed.split_at_mut(cols);
+                values.copy_from_slice(&b[..cols]);
+                padding.fill(T::zero());
+            }
+        }
+    }
+    Panel {
+        values: packed,
+        stride: width::<T>(),
+        cols,
+    }
+}
+
+/// [`pack`] of a transposed matrix: columns of b lie in one piece each, `col` apart.
+///
+/// Square by square, so that what is read and what is written both are whole pieces of lines, and the
+/// compiler makes shuffles of it.
+fn transpose<T: Scalar>(b: &[T], col: usize, [rows, cols]: [usize; 2], packed: &mut [T]) {
+    const SIDE: usize = 8;
+    let width = width::<T>();
+    if cols < width {
+        packed.fill(T::zero());
+    }
+    for first_row in (0..rows).step_by(SIDE) {
+        for first_col in (0..cols).step_by(SIDE) {
+            let (height, across) = (SIDE.min(rows - first_row), SIDE.min(cols - first_col));
+            let from = &b[first_col * col + first_row..];
+            let to = &mut packed[first_row * width + first_col..];
+            if [height, across] == [SIDE; 2] {
+                let mut square = [[T::zero(); SIDE]; SIDE];
+                for (j, column) in square.iter_mut().enumerate() {
+                    column.copy_from_slice(&from[j * col..][..SIDE]);
+                }
+                for i in 0..SIDE {
+                    let row: [T; SIDE] = std::array::from_fn(|j| square[j][i]);
+                    to[i * width..][..SIDE].copy_from_slice(&row);
+                }
+            } else {
+                for j in 0..across {
+                    for i in 0..height {
+                        to[i * width + j] = from[j * col + i];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where y lies, shared by threads that each write elements of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Target<T> {
+    start: *mut T,
+    len: usize,
+}
+
+// SAFETY: only `multiply` writes through it, and its callers promise to share no element.
+unsafe impl<T: Send> Sync for Target<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Target<T> {}
+
+impl<T> Target<T> {
+    /// All of `y`, which must stay borrowed meanwhile.
+    pub fn new(y: &mut [T]) -> Self {
+        Target {
+            start: y.as_mut_ptr(),
+            len: y.len(),
+        }
+    }
+
+    /// Some of it, to be changed.
+    ///
+    /// # Safety
+    /// Nobody else may touch these elements while the slice lives.
+    pub unsafe fn part<'a>(self, first: usize, len: usize) -> &'a mut [T] {
+        assert!(first + len <= self.len, "{first} + {len} of {}", self.len);
+        // SAFETY: inside the slice this was made from, and the caller's own.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first), len) }
+    }
+}
+
+/// The left factor: element (i, p) is `values[row(i) + steps[p]]`.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a, T, R> {
+    /// What it is read from.
+    pub values: &'a [T],
+    /// Where row i starts.
+    pub row: R,
+    /// Where column p lies from there.
+    pub steps: &'a [usize],
+}
+
+/// `y[target_row(i) + j] (+)= Σ_p a[i, p] · b[p, j]` for `rows` and the panel's columns.
+///
+/// Panics if a place lies outside its slice.
+///
+/// # Safety
+/// Nobody else may touch these elements of y meanwhile.
+pub(super) unsafe fn multiply<T: Scalar>(
+    rows: std::ops::Range<usize>,
+    a: Left<'_, T, impl Fn(usize) -> usize>,
+    b: Panel<'_, T>,
+    y: Target<T>,
+    target_row: impl Fn(usize) -> usize,
+    accumulate: bool,
+) {
+    let depth = a.steps.len();
+    if depth == 0 || rows.is_empty() {
+        assert!(depth > 0 || rows.is_empty(), "an empty sum");
+        return;
+    }
+    assert!(
+        b.cols == width::<T>() || b.stride == width::<T>(),
+        "a narrow panel is packed"
+    );
+    assert!(
+        b.values.len() >= (depth - 1) * b.stride + width::<T>(),
+        "a panel of {depth} rows"
+    );
+    let farthest = a.steps.iter().max().expect("not empty");
+    pulp::Arch::new().dispatch(Tiles {
+        rows,
+        a,
+        farthest: *farthest,
+        b,
+        y,
+        target_row,
+        accumulate,
+    });
+}
+
+/// The tiles of one panel.
+struct Tiles<'a, T, R, Y> {
+    rows: std::ops::Range<usize>,
+    a: Left<'a, T, R>,
+    farthest: usize,
+    b: Panel<'a, T>,
+    y: Target<T>,
+    target_row: Y,
+    accumulate: bool,
+}
+
+/// One tile, as the innermost loop sees it.
+struct Tile<'a, T> {
+    /// Starts of the rows of a.
+    a: [*const T; MOST_ROWS],
+    steps: &'a [usize],
+    b: *const T,
+    b_stride: usize,
+    /// Starts of the rows of y.
+    y: [*mut T; MOST_ROWS],
+    /// Columns of y, at most as many as the tile has.
+    cols: usize,
+    accumulate: bool,
+}
+
+/// Rows of a tile where registers allow it.
+const MOST_ROWS: usize = 8;
+
+impl<T, R, Y> WithSimd for Tiles<'_, T, R, Y>
+where
+    T: Scalar,
+    R: Fn(usize) -> usize,
+    Y: Fn(usize) -> usize,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // AVX-512 and NEON have 32 registers: 8×2 hold sums. AVX has 16: 6×2.
+        let most = if S::REGISTER_COUNT >= 32 {
+            MOST_ROWS
+        } else {
+            6
+        };
+        let lanes = T::lanes::<S>();
+        let count = self.rows.len();
+        // Tiles of equal height: 9 rows are 5 and 4, not 8 and 1.
+        let height = count.div_ceil(count.div_ceil(most));
+        let mut first = self.rows.start;
+        while first < self.rows.end {
+            let rows = height.min(self.rows.end - first);
+            let mut tile = Tile {
+                a: [std::ptr::null(); MOST_ROWS],
+                steps: self.a.steps,
+                b: self.b.values.as_ptr(),
+                b_stride: self.b.stride,
+                y: [std::ptr::null_mut(); MOST_ROWS],
+                cols: 0,
+                accumulate: self.accumulate,
+            };
+            for i in 0..rows {
+                let (a, y) = ((self.a.row)(first + i), (self.target_row)(first + i));
+                assert!(
+                    a + self.farthest < self.a.values.len(),
+                    "row {} of a",
+                    first + i
+                );
+                assert!(y + self.b.cols <= self.y.len, "row {} of y", first + i);
+                tile.a[i] = self.a.values[a..].as_ptr();
+                tile.y[i] = self.y.start.wrapping_add(y);
+            }
+            let mut done = 0;
+            while done < self.b.cols {
+                let left = self.b.cols - done;
+                // SAFETY: rows of a and y are inside their slices by the assertions above, the panel
+                // holds `width` columns of every row by `multiply`'s, and y is the caller's.
+                unsafe {
+                    if left > lanes {
+                        tile.cols = left.min(2 * lanes);
+                        tile.any_rows::<S, 2>(simd, rows);
+                    } else {
+                        tile.cols = left;
+                        tile.any_rows::<S, 1>(simd, rows);
+                    }
+                }
+                done += tile.cols;
+                tile.b = tile.b.wrapping_add(tile.cols);
+                tile.y
+                    .iter_mut()
+                    .for_each(|y| *y = y.wrapping_add(tile.cols));
+            }
+            first += rows;
+        }
+    }
+}
+
+impl<T: Scalar> Tile<'_, T> {
+    /// # Safety
+    /// As for [`product`](Self::product).
+    #[inline(always)]
+    unsafe fn any_rows<S: Simd, const VECTORS: usize>(&self, simd: S, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match rows {
+                1 => self.product::<S, 1, VECTORS>(simd),
+                2 => self.product::<S, 2, VECTORS>(simd),
+                3 => self.product::<S, 3, VECTORS>(simd),
+                4 => self.product::<S, 4, VECTORS>(simd),
+                5 => self.product::<S, 5, VECTORS>(simd),
+                6 => self.product::<S, 6, VECTORS>(simd),
+                7 => self.product::<S, 7, VECTORS>(simd),
+                _ => self.product::<S, 8, VECTORS>(simd),
+            }
+        }
+    }
+
+    /// The innermost loop.
+    ///
+    /// # Safety
+    /// The first ROWS pointers of a, moved by each step, must be readable; `VECTORS` vectors of every
+    /// row of b; `cols` elements of the first ROWS rows of y writable, and nobody else's.
+    #[inline(always)]
+    unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S) {
+        let lanes = T::lanes::<S>();
+        let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];
+        let mut b = self.b;
+        for &step in self.steps {
+            // SAFETY: by this function's promise.
+            unsafe {
+                // (`array::from_fn` would take these through memory.)
+                let mut row = [T::splat(simd, T::zero()); VECTORS];
+                for (v, row) in row.iter_mut().enumerate() {
+                    *row = b.add(v * lanes).cast::<T::Vector<S>>().read_unaligned();
+                }
+                for (a, sums) in self.a.iter().zip(&mut sums) {
+                    let a = T::splat(simd, *a.add(step));
+                    for (sum, &b) in sums.iter_mut().zip(&row) {
+                        *sum = T::multiply_add(simd, a, b, *sum);
+                    }
+                }
+                b = b.wrapping_add(self.b_stride);
+            }
+        }
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: as above; a last vector that is not full goes element by element.
+                unsafe {
+                    let y = self.y[i].add(v * lanes);
+                    let cols = self.cols - v * lanes;
+                    if cols >= lanes {
+                        let y = y.cast::<T::Vector<S>>();
+                        let sum = if self.accumulate {
+                            T::add_vectors(simd, y.read_unaligned(), sums[i][v])
+                        } else {
+                            sums[i][v]
+                        };
+                        y.write_unaligned(sum);
+                    } else {
+                        let sums = (&raw const sums[i][v]).cast::<T>();
+                        for j in 0..cols {
+                            let sum = *sums.add(j);
+                            *y.add(j) = if self.accumulate {
+                                *y.add(j) + sum
+                            } else {
+                                sum
+                            };
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Σ a·b in the order of p, in blocks of [`DEPTH`]; fused or not.
+    fn in_order(a: &[f32], b: &[f32], fused: bool) -> f32 {
+        let block = |(a, b): (&[f32], &[f32])| {
+            let pairs = a.iter().zip(b);
+            pairs.fold(0.0f32, |sum, (&a, &b)| match fused {
+                true => a.mul_add(b, sum),
+                false => a * b + sum,
+            })
+        };
+        let blocks = a.chunks(DEPTH).zip(b.chunks(DEPTH)).map(block);
+        blocks.reduce(|sum, block| sum + block).expect("not empty")
+    }
+
+    /// Numbers without a pattern.
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let word = |i: usize| (i as u32 + seed).wrapping_mul(2_654_435_761) >> 8;
+        (0..count)
+            .map(|i| word(i) as f32 / (1 << 23) as f32 - 1.0)
+            .collect()
+    }
+
+    /// The product of `a [m, k]` and `b [k, n]`, either stored transposed.
+    fn product([m, k, n]: [usize; 3], a: &[f32], b: &[f32], transposed: [bool; 2]) -> Vec<f32> {
+        let a_strides = if transposed[0] { [1, m] } else { [k, 1] };
+        let b_strides = if transposed[1] { [1, k] } else { [n, 1] };
+        let mut y = vec![f32::NAN; m * n];
+        let target = Target::new(&mut y);
+        let mut packed = vec![f32::NAN; panel_len::<f32>(DEPTH)];
+        for first_col in (0..n).step_by(width::<f32>()) {
+            let cols = width::<f32>().min(n - first_col);
+            for first in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - first);
+                let steps: Vec<usize> = (first..first + depth).map(|p| p * a_strides[1]).collect();
+                let b = &b[first * b_strides[0] + first_col * b_strides[1]..];
+                let b = pack(b, b_strides, [depth, cols], &mut packed);
+                let row = |i| i * a_strides[0];
+                let a = Left {
+                    values: a,
+                    row,
+                    steps: &steps,
+                };
+                // SAFETY: one thread.
+                unsafe { multiply(0..m, a, b, target, |i| i * n + first_col, first > 0) };
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn every_element_is_the_sum_in_order_to_the_last_bit() {
+        for [m, k, n] in [
+            [1, 1, 1],
+            [2, 3, 17],
+            [9, 31, 33],
+            [8, 129, 64],
+            [127, 33, 31],
+            [33, DEPTH + 5, 47],
+        ] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 7_000_003));
+            let flip = |x: &[f32], rows: usize, cols: usize| -> Vec<f32> {
+                (0..rows * cols)
+                    .map(|i| x[i % rows * cols + i / rows])
+                    .collect()
+            };
+            for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+                let stored_a = if transposed[0] {
+                    flip(&a, m, k)
+                } else {
+                    a.clone()
+                };
+                let stored_b = if transposed[1] {
+                    flip(&b, k, n)
+                } else {
+                    b.clone()
+                };
+                let y = product([m, k, n], &stored_a, &stored_b, transposed);
+                let columns = flip(&b, k, n);
+                for (index, &y) in y.iter().enumerate() {
+                    let (i, j) = (index / n, index % n);
+                    let (row, column) = (&a[i * k..][..k], &columns[j * k..][..k]);
+                    let expected = [true, false].map(|fused| in_order(row, column, fused));
+                    assert!(
+                        expected.map(f32::to_bits).contains(&y.to_bits()),
+                        "{m}×{k}×{n}, {transposed:?}, ({i}, {j}): {y} is none of {expected:?}"
+                    );
+                }
+            }
+        }
+    }
+}
