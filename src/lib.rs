@@ -23,7 +23,8 @@
 //!
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
-//! 8. [`ceilings`] measures what a device can do at best.
+//! 8. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
+//!    machine itself sets.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
@@ -75,4 +76,5 @@ pub mod recipe;
 pub mod report;
 pub mod rounding;
 pub mod scalar;
+pub mod trace;
 pub mod train;
