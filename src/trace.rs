@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use statrs::statistics::{Data, OrderStatistics};
 
 use crate::ceilings::Ceilings;
 use crate::data::{Images, Pixels};
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
-use crate::gradcheck::median;
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
 use crate::plan::{Cost, Launch, Operand, RoutineId, View};
@@ -307,6 +307,10 @@ impl Stepper<'_> {
             })
             .collect()
     }
+}
+
+fn median(samples: Vec<f64>) -> f64 {
+    Data::new(samples).median()
 }
 
 fn rows(launches: &[Launch], seconds: &[f64], ceilings: &Ceilings, on_gpu: bool) -> Vec<LaunchRow> {

@@ -17,6 +17,7 @@ use diabolo::device::{Backend, Device};
 use diabolo::image::ImageShape;
 use diabolo::kernels::clock::Advance;
 use diabolo::plan::{Element, PlanBuilder};
+use diabolo::recipe::Recipe;
 use diabolo::report::timeline;
 use diabolo::trace::{GroupRow, Trace, random_images, trace};
 use diabolo::train::Trainer;
@@ -29,7 +30,7 @@ const IMAGE: ImageShape = ImageShape {
     width: 28,
     channels: 1,
 };
-const STEPS: usize = 5;
+const STEPS: usize = 2;
 
 fn backends() -> Vec<Backend> {
     let mut backends = vec![Backend::Cpu(Cpu::<f32>::pool(2).expect("threads"))];
@@ -37,11 +38,18 @@ fn backends() -> Vec<Backend> {
     backends
 }
 
-/// A trace of a convolutional recipe on every backend.
+/// A convolutional recipe in small batches: a software GPU is slow.
+fn recipe() -> Recipe {
+    let mut recipe = small_conv();
+    recipe.train.batch = 8;
+    recipe
+}
+
+/// Its trace on every backend.
 fn traces() -> &'static [(Backend, Trace)] {
     static TRACES: LazyLock<Vec<(Backend, Trace)>> = LazyLock::new(|| {
         let traced = |backend: Backend| {
-            let trace = trace(&small_conv(), IMAGE, &backend, Some(STEPS), |_| ());
+            let trace = trace(&recipe(), IMAGE, &backend, Some(STEPS), |_| ());
             (backend, trace.expect("runs"))
         };
         backends().into_iter().map(traced).collect()
@@ -60,7 +68,7 @@ fn launches_are_timed_in_order_and_add_up() {
         );
 
         let images = random_images(IMAGE, trace.batch);
-        let trainer = Trainer::new(&small_conv(), &images, &images, backend, None).expect("fits");
+        let trainer = Trainer::new(&recipe(), &images, &images, backend, None).expect("fits");
         let program = trainer.program();
         let launches = program.plan.launches(program.train);
         assert_eq!(trace.launches.len(), launches.len());
@@ -112,7 +120,8 @@ fn launches_are_timed_in_order_and_add_up() {
 #[test]
 fn a_timed_step_computes_what_any_other_does() {
     for backend in backends() {
-        let recipe = small();
+        let mut recipe = small();
+        recipe.train.batch = 8;
         let images = random_images(IMAGE, 3 * recipe.train.batch);
         let mut losses = [false, true].map(|timed| {
             let mut trainer =
@@ -323,4 +332,13 @@ fn what_cannot_be_traced_or_written_is_refused_at_once() {
     succeed(folder.path(), &[&command[..], &replace].concat());
     let text = fs::read_to_string(&old).expect("there");
     assert!(text.contains("traceEvents"));
+
+    // What can only be found out when the file gets its name costs none of what was measured.
+    fs::create_dir(folder.path().join("in-the-way")).expect("made");
+    let replace = ["--perfetto", "in-the-way", "--force"];
+    let output = output(folder.path(), &[&command[..], &replace].concat());
+    let [text, error] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("cannot write in-the-way"), "{error}");
+    assert!(text.contains("untraced"), "{text}");
 }

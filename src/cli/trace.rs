@@ -18,19 +18,19 @@ use super::{DeviceOptions, Done, Failure, print, progress, refuse_unwritable, ta
   diabolo trace mnist-dense --json > trace.json
   diabolo trace mnist-dense --perfetto trace.json   open it in https://ui.perfetto.dev
 
-Times are medians, by GPU timestamps or a monotonic clock on the CPU. The ceilings are this machine's own,
-measured beforehand: a large matrix product in FLOP/s, and copies in bytes read and written per
-second, of as much memory as the launch touches. `ceiling` is the time that the scarcer of the two would
-take, in percent of the time it took; more than 100 means that a launch found its data in a faster cache
-than a copy of that size does. The step is measured untraced, as training runs it, in turns with the
-traced steps.
+Times are medians, by GPU timestamps or a monotonic clock on the CPU. The ceilings are this
+machine's own, measured beforehand: a large matrix product in FLOP/s, and copies in bytes read and
+written per second, of as much memory as the launch touches. `ceiling` is the time that the scarcer
+of the two would take, in percent of the time it took; more than 100 means that a launch found its
+data in a faster cache than a copy of that size does. The step is measured untraced, as training
+runs it, in turns with the traced steps.
 
 --json prints one object: recipe, device, adapter, threads, batch, image, steps,
-ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches, kernels,
-layers, total. Each launch has launch, layer, pass, kernel, product [m, k, n], shapes,
-largest and groups; each kernel and
-layer has name and launches; all have flops, read, written (bytes), seconds, gflops, gbytes_per_s,
-intensity (FLOPs per byte), floor_seconds, pct_of_ceiling and share.")]
+ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches,
+kernels, layers, total. A launch has launch, layer, pass, kernel, product [m, k, n], shapes,
+largest and groups; a kernel or layer has name and launches; all of them have flops, read, written
+(bytes), seconds, gflops, gbytes_per_s, intensity (FLOPs per byte), floor_seconds, pct_of_ceiling
+and share.")]
 pub struct Options {
     /// A built-in recipe, or a file
     recipe: String,

@@ -200,8 +200,7 @@ pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
     })
 }
 
-/// The middle value, of an even number the upper of the two; NaN of none.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -23,7 +23,6 @@ mod mistake;
 
 pub use case::Case;
 pub use cases::{layer_cases, layer_names, model_case};
-pub(crate) use differences::median;
 pub use differences::{Sweep, SweepPoint, sweep};
 pub use geometry::Geometry;
 pub use mistake::{MISTAKES, Mistake};
