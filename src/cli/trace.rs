@@ -77,19 +77,15 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     })?;
     bar.finish_and_clear();
 
+    match options.json {
+        true => print(serde_json::to_string_pretty(&trace)?)?,
+        false => show(&trace)?,
+    }
+    // Last: if it fails, what was measured is not lost.
     if let Some(path) = &options.perfetto {
         timeline::write(&trace, path)?;
-    }
-    if options.json {
-        print(serde_json::to_string_pretty(&trace)?)?;
-    } else {
-        show(&trace)?;
-        if let Some(path) = &options.perfetto {
-            let path = path.display();
-            print(format!(
-                "written to {path}; open it in https://ui.perfetto.dev"
-            ))?;
-        }
+        let path = path.display();
+        eprintln!("timeline written to {path}: open it in https://ui.perfetto.dev");
     }
     Ok(Done::Fully)
 }
