@@ -23,6 +23,8 @@
 //!
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
+//! 8. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
+//!    machine itself sets.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
@@ -57,6 +59,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod ceilings;
 pub mod data;
 pub mod device;
 pub mod evaluate;
@@ -73,4 +76,5 @@ pub mod recipe;
 pub mod report;
 pub mod rounding;
 pub mod scalar;
+pub mod trace;
 pub mod train;

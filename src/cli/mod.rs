@@ -12,6 +12,7 @@ mod progress;
 mod recipes;
 mod run;
 mod table;
+mod trace;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, Choice, Selected, select, select_with};
+use diabolo::files::folder_of;
 use diabolo::gradcheck::Named;
 
 /// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
@@ -43,6 +45,7 @@ use diabolo::gradcheck::Named;
   diabolo gradcheck                          check every hand-written gradient, on every device
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
                                              compare two devices launch by launch
+  diabolo trace mnist-dense                  where a training step spends its time
 
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
@@ -73,6 +76,8 @@ enum Command {
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
     Lockstep(lockstep::Options),
+    /// Show where a training step spends its time, launch by launch, against what the machine can do
+    Trace(trace::Options),
 }
 
 /// Where to compute.
@@ -143,6 +148,16 @@ fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Errors if no file can be put at `path`, before any work is done for it.
+fn refuse_unwritable(path: &Path, force: bool) -> Result<(), Failure> {
+    refuse_to_replace(path, force)?;
+    let folder = folder_of(path);
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(format!("{} is no folder to write to", folder.display()).into()),
+    }
+}
+
 /// Writes a line to standard output. A reader that has gone away (`diabolo recipes | head -1`) wants
 /// no more, which is no error.
 fn print(text: impl Display) -> Result<(), Failure> {
@@ -173,6 +188,7 @@ pub fn main() -> ExitCode {
         Command::Import(options) => import::import(&options),
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
+        Command::Trace(options) => trace::run(&options),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyl
 use diabolo::evaluate::{Denoising, K, Row};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
+use diabolo::trace::{Figures, GroupRow, LaunchRow, Trace};
 
 /// A rule above, below and under the header; nothing between the rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -221,6 +222,100 @@ pub fn lockstep_launches<'a>(
             format!("{:.1e}", launch.added[1]),
             format!("{:.1e}", launch.apart),
         ]);
+    }
+    table
+}
+
+/// What cost, time and rates are called, and their cells.
+const FIGURES: [&str; 8] = [
+    "MFLOP", "MB", "µs", "GFLOP/s", "GB/s", "FLOP/B", "ceiling", "share",
+];
+
+/// Three digits or so of a measured number: more would not repeat.
+pub fn short(value: f64) -> String {
+    match value {
+        value if !value.is_finite() => "–".to_owned(),
+        value if value == 0.0 || value >= 99.95 => format!("{value:.0}"),
+        value if value >= 9.995 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+fn figures(figures: &Figures) -> impl Iterator<Item = String> {
+    let Figures { cost, .. } = figures;
+    [
+        short(1e-6 * cost.flops as f64),
+        short(1e-6 * cost.bytes() as f64),
+        short(1e6 * figures.seconds),
+        short(figures.gflops),
+        short(figures.gbytes_per_s),
+        short(figures.intensity),
+        format!("{:.0} %", figures.pct_of_ceiling),
+        format!("{:.1} %", 100.0 * figures.share),
+    ]
+    .into_iter()
+}
+
+/// A table whose last columns are the figures.
+fn with_figures(columns: &[&str]) -> Table {
+    let mut table = new([]);
+    table.set_header(columns.iter().chain(&FIGURES));
+    for column in table.column_iter_mut().skip(columns.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Every launch of a step.
+pub fn trace_launches(trace: &Trace) -> Table {
+    let on_gpu = trace.adapter.is_some();
+    let mut columns = vec!["layer", "kernel", "shape"];
+    if on_gpu {
+        columns.push("groups");
+    }
+    let mut table = with_figures(&columns);
+    for launch in &trace.launches {
+        let mut cells = vec![launch.layer.clone(), kernel(launch), shape(launch)];
+        cells.extend(launch.groups.map(|[x, y, z]| match [y, z] {
+            [1, 1] => times(&[x]),
+            [_, 1] => times(&[x, y]),
+            _ => times(&[x, y, z]),
+        }));
+        cells.extend(figures(&launch.figures));
+        table.add_row(cells);
+    }
+    table
+}
+
+/// A kernel; of a matrix product also which of a layer's three it is.
+fn kernel(launch: &LaunchRow) -> String {
+    let part = launch.launch.strip_prefix(&launch.layer).unwrap_or("");
+    let part = part.trim_start_matches(" backward:");
+    match launch.kernel {
+        "gemm" => format!("gemm,{part}"),
+        kernel => kernel.to_owned(),
+    }
+}
+
+/// m×k×n of a product, else the shape of the largest operand.
+fn shape(launch: &LaunchRow) -> String {
+    match &launch.product {
+        Some(product) => times(product),
+        None => times(&launch.largest),
+    }
+}
+
+fn times(sizes: &[impl ToString]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    sizes.join("×")
+}
+
+/// Sums over kernels or layers.
+pub fn trace_groups(what: &str, groups: &[GroupRow]) -> Table {
+    let mut table = with_figures(&[what, "launches"]);
+    for group in groups {
+        let cells = [group.name.clone(), group.launches.to_string()];
+        table.add_row(cells.into_iter().chain(figures(&group.figures)));
     }
     table
 }

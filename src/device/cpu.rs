@@ -1,6 +1,7 @@
 //! The CPU device: the plan's launches, one after the other, each spread over a team of threads.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use aligned_vec::{AVec, ConstAlign, avec};
 
@@ -8,7 +9,7 @@ use crate::plan::{Element, MemoryMap, Plan, RoutineId, View};
 use crate::scalar::Scalar;
 
 use super::team::Team;
-use super::{Device, DeviceError, DeviceInfo, HostData};
+use super::{Device, DeviceError, DeviceInfo, HostData, Span, Timing};
 
 /// Two cache lines: the widest vectors never straddle one, and threads share none.
 const LINE: usize = 128;
@@ -235,6 +236,26 @@ impl<T: Scalar> Device for Cpu<T> {
             .kernel
             .cpu(&mut self.memory);
         Ok(())
+    }
+
+    fn time_launches(&mut self, routine: RoutineId) -> Result<Timing, DeviceError> {
+        let launches = self.plan.launches(routine);
+        let memory = &mut self.memory;
+        let mut timing = Timing::default();
+        timing.launches.reserve(launches.len());
+        let began = Instant::now();
+        let mut start = 0.0;
+        for launch in launches {
+            launch.kernel.cpu(memory);
+            let end = began.elapsed().as_secs_f64();
+            timing.launches.push(Span { start, end });
+            start = end;
+        }
+        Ok(timing)
+    }
+
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        Ok(()) // running returns when it is done
     }
 
     fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError> {

@@ -151,8 +151,12 @@ impl Shape {
         shape
     }
 
+    fn positions(&self, window: &Window) -> usize {
+        self.images * window.map_area()
+    }
+
     fn flops(&self, window: &Window) -> u64 {
-        2 * (self.images * window.map_area()) as u64 * (self.depth * self.maps) as u64
+        2 * self.positions(window) as u64 * (self.depth * self.maps) as u64
     }
 
     fn dims(&self, window: &Window, blocks: usize) -> Vec<u32> {
@@ -205,6 +209,11 @@ impl Kernel for Convolve {
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.y.view.len as u64 * epilogue
+    }
+
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.positions(&self.window), shape.depth, shape.maps])
     }
 
     fn scratch(&self) -> ScratchSize {

@@ -12,7 +12,7 @@
 use super::parallel::{self, chunks_of, each_part, with_constant};
 use super::{Activation, Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
-use crate::plan::{Operand, View};
+use crate::plan::{Cost, Operand, View};
 use crate::scalar::Scalar;
 
 /// Elements summed by one block of the first pass.
@@ -149,6 +149,14 @@ impl Kernel for Finish {
 
     fn flops(&self) -> u64 {
         self.partial.len as u64 + 1
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            flops: self.flops(),
+            read: 4 * (self.partial.len + self.clock.len) as u64,
+            written: 4, // one of the losses
+        }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {

@@ -97,7 +97,7 @@ pub(super) fn each_part<P: Parts>(
 
 /// Calls `task(first_element, elements)` for chunks of `target` in parallel; chunks begin at
 /// multiples of `align`.
-pub(super) fn chunks<T: Send>(
+pub(crate) fn chunks<T: Send>(
     team: &Team,
     target: &mut [T],
     align: usize,

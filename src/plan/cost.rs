@@ -3,10 +3,12 @@
 use std::iter::Sum;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use super::Operand;
 
 /// Arithmetic and compulsory memory traffic, counted where a real is an `f32`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
     /// Floating-point operations; a multiply-add counts two, exp, ln and sqrt one each.
     pub flops: u64,
@@ -17,6 +19,11 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// Bytes read and written.
+    pub fn bytes(&self) -> u64 {
+        self.read + self.written
+    }
+
     /// The cost of `flops` over operands that are each touched whole, four bytes an element.
     pub(crate) fn over(flops: u64, operands: &[Operand]) -> Cost {
         let mut cost = Cost {

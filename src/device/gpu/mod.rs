@@ -7,7 +7,9 @@
 mod context;
 mod pipelines;
 mod program;
+mod timing;
 
+pub(super) use context::is_software;
 pub use context::{GpuContext, GpuOptions};
 pub use pipelines::specialise;
 pub use program::{Counters, Gpu};

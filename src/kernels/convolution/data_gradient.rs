@@ -172,6 +172,11 @@ impl Kernel for DataGradient {
         self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
     }
 
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.positions(&self.window), shape.maps, shape.depth])
+    }
+
     fn scratch(&self) -> ScratchSize {
         let Shape {
             channels,

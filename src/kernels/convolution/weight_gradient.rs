@@ -73,6 +73,11 @@ impl Kernel for WeightGradient {
         self.shape().flops(&self.window)
     }
 
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.depth, shape.positions(&self.window), shape.maps])
+    }
+
     fn scratch(&self) -> ScratchSize {
         let Shape {
             channels, depth, ..
