@@ -340,7 +340,7 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
     let pixels: Vec<Vec<f32>> = rows
         .iter()
         .map(|row| data.train.pick(row).to_f32())
-        .collect();
+        .collect::<Result<_, _>>()?;
     let pixels: Vec<&[f32]> = pixels.iter().map(Vec::as_slice).collect();
     write_grid(out, &pixels, data.train.shape())?;
     let name = |&class: &usize| match entry.classes.get(class) {

@@ -21,6 +21,13 @@ pub enum DataError {
     #[error("cannot read {origin}: {source}; check that the file exists and may be read")]
     Read { origin: String, source: io::Error },
 
+    /// The file has lost its end since it was opened.
+    #[error(
+        "{origin} has been cut short since it was opened: it ends before byte {expected}; leave a \
+         file as it is while images are read from it"
+    )]
+    CutShort { origin: String, expected: u64 },
+
     /// The compressed stream stops early.
     #[error(
         "{origin} ends inside a gzip stream: it is cut short, or stray bytes follow its end; \

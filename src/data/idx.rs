@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::source::Source;
-use super::{DataError, Images, Pixels};
+use super::{DataError, Images};
 
 /// Unsigned bytes (8) in three dimensions.
 const IMAGES: u32 = 0x0000_0803;
@@ -52,32 +52,34 @@ pub fn labels_from_bytes(origin: &str, bytes: &[u8]) -> Result<Vec<u8>, DataErro
     labels(Source::from_bytes(origin, bytes)?)
 }
 
-fn images(source: Source) -> Result<Images, DataError> {
-    let (pixels, [count, height, width]) = array(source, "images", IMAGES)?;
+fn images(mut source: Source) -> Result<Images, DataError> {
+    let shape: [u64; 3] = header(&mut source, "images", IMAGES)?;
+    let pixels = source.images(&shape)?;
+    let [count, height, width] = shape.map(|dim| dim as usize);
     Ok(Images {
         count,
         height,
         width,
         channels: 1,
-        pixels: Pixels::Bytes(pixels),
+        pixels,
     })
 }
 
-fn labels(source: Source) -> Result<Vec<u8>, DataError> {
-    let (labels, [_]) = array(source, "labels", LABELS)?;
-    Ok(labels)
+fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
+    let shape: [u64; 1] = header(&mut source, "labels", LABELS)?;
+    source.array(&shape, 1)
 }
 
-/// The elements and the `D` dimensions of a file that must start with `magic`.
-fn array<const D: usize>(
-    mut source: Source,
+/// The `D` dimensions of a file that must start with `magic`.
+fn header<const D: usize>(
+    source: &mut Source,
     what: &'static str,
     magic: u32,
-) -> Result<(Vec<u8>, [usize; D]), DataError> {
+) -> Result<[u64; D], DataError> {
     let found = u32::from_be_bytes(source.header()?);
     if found != magic {
         return Err(DataError::IdxMagic {
-            origin: source.origin,
+            origin: source.origin.clone(),
             what,
             expected: magic,
             found,
@@ -87,8 +89,7 @@ fn array<const D: usize>(
     for dim in &mut shape {
         *dim = u64::from(u32::from_be_bytes(source.header()?));
     }
-    let elements = source.array(&shape, 1)?;
-    Ok((elements, shape.map(|dim| dim as usize)))
+    Ok(shape)
 }
 
 #[cfg(test)]
@@ -98,6 +99,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
+    use crate::data::Pixels;
 
     fn file(magic: u32, dims: &[u32], elements: &[u8]) -> Vec<u8> {
         let words = std::iter::once(&magic).chain(dims);
@@ -125,7 +127,7 @@ mod tests {
         let plain = images_from_bytes("plain", &two_images()).unwrap();
         assert_eq!((plain.count, plain.height, plain.width), (2, 1, 3));
         assert_eq!(plain.channels, 1);
-        assert_eq!(plain.pixels, Pixels::Bytes(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(plain.pixels, Pixels::Bytes(vec![1, 2, 3, 4, 5, 6].into()));
         assert_eq!(
             images_from_bytes("gz", &gzip(&two_images())).unwrap(),
             plain

@@ -193,17 +193,17 @@ impl Search {
         &mut self,
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<(), TrainError> {
         let mut indices = indices;
         let mut values = Vec::new();
         for chunk in &self.chunks {
             values.resize(chunk.rows * chunk.cols, 0.0);
             for row in values.chunks_exact_mut(chunk.cols) {
-                source.copy(indices.next().expect("as many as planned"), row);
+                source.copy(indices.next().expect("as many as planned"), row)?;
             }
             self.device.write(chunk.view, HostData::Real(&values))?;
         }
-        self.device.run(self.prepare, 1)
+        Ok(self.device.run(self.prepare, 1)?)
     }
 
     /// Uploads a group's draws, of the shape that was planned.
@@ -219,10 +219,10 @@ impl Search {
         &mut self,
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
-    ) -> Result<Vec<[Found; 2]>, DeviceError> {
+    ) -> Result<Vec<[Found; 2]>, TrainError> {
         let mut values = vec![0.0; self.queries.view.len];
         for (row, index) in values.chunks_exact_mut(self.queries.cols).zip(indices) {
-            source.copy(index, row);
+            source.copy(index, row)?;
         }
         self.device
             .write(self.queries.view, HostData::Real(&values))?;
