@@ -70,6 +70,22 @@ fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
     source.array(&shape, 1)
 }
 
+/// What stands before `[count, height, width]` bytes of images.
+pub(super) fn image_header(shape: [usize; 3]) -> Vec<u8> {
+    words(IMAGES, &shape)
+}
+
+/// What stands before `count` labels.
+pub(super) fn label_header(count: usize) -> Vec<u8> {
+    words(LABELS, &[count])
+}
+
+fn words(magic: u32, dims: &[usize]) -> Vec<u8> {
+    let dims = dims.iter().map(|&dim| dim as u32);
+    let words = std::iter::once(magic).chain(dims);
+    words.flat_map(u32::to_be_bytes).collect()
+}
+
 /// The `D` dimensions of a file that must start with `magic`.
 fn header<const D: usize>(
     source: &mut Source,
@@ -102,8 +118,8 @@ mod tests {
     use crate::data::Pixels;
 
     fn file(magic: u32, dims: &[u32], elements: &[u8]) -> Vec<u8> {
-        let words = std::iter::once(&magic).chain(dims);
-        let mut bytes: Vec<u8> = words.flat_map(|word| word.to_be_bytes()).collect();
+        let dims: Vec<usize> = dims.iter().map(|&dim| dim as usize).collect();
+        let mut bytes = words(magic, &dims);
         bytes.extend(elements);
         bytes
     }

@@ -18,6 +18,7 @@ pub mod picture;
 mod selection;
 mod source;
 mod split;
+pub mod synthetic;
 
 pub use error::DataError;
 pub use on_disk::OnDisk;
