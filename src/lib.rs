@@ -57,6 +57,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod data;
 pub mod device;
 pub mod evaluate;

@@ -11,6 +11,7 @@ mod lockstep;
 mod progress;
 mod recipes;
 mod run;
+mod scaling;
 mod table;
 
 use std::error::Error;
@@ -73,6 +74,8 @@ enum Command {
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
     Lockstep(lockstep::Options),
+    /// Measure how time and memory grow with batch, width, data, references and labels
+    Scaling(scaling::Options),
 }
 
 /// Where to compute.
@@ -173,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Import(options) => import::import(&options),
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
+        Command::Scaling(options) => scaling::scaling(&options),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,

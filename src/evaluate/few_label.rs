@@ -124,6 +124,9 @@ pub fn few_label(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Vec<Row>, FewLabelError> {
     let groups = groups(labels.0, classes, setting)?;
+    if groups.is_empty() {
+        return Ok(vec![]); // nothing to search for, and no reason to hold the references twice
+    }
     let mut measured = Vec::new();
     for (part, pair) in [raw, features].into_iter().enumerate() {
         let progress = |done: f64| progress((part as f64 + done) / 2.0);

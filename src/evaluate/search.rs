@@ -188,6 +188,11 @@ impl Search {
         })
     }
 
+    /// Bytes it takes on the device, where a real is an `f32`.
+    pub fn memory(&self) -> u64 {
+        self.device.plan().memory.bytes()
+    }
+
     /// Uploads the references: the rows of `source` at `indices`, in that order.
     pub fn set_references(
         &mut self,

@@ -346,9 +346,7 @@ impl Trainer {
             let seconds = began.elapsed().as_secs_f64();
             let images = (self.program.steps - first) * self.recipe.train.batch;
             let test_loss = self.held_out_loss()?;
-            self.progress.epoch += 1;
-            self.progress.position = 0;
-            self.earlier_losses.clear();
+            self.end_epoch();
             let record = EpochRecord {
                 epoch: self.progress.epoch,
                 step: self.progress.step,
@@ -363,6 +361,18 @@ impl Trainer {
             self.prepare_epoch()?;
         }
         Ok(Outcome::Finished)
+    }
+
+    fn end_epoch(&mut self) {
+        self.progress.epoch += 1;
+        self.progress.position = 0;
+        self.earlier_losses.clear();
+    }
+
+    /// Goes on to the next epoch once all steps of one were run by hand.
+    pub fn next_epoch(&mut self) -> Result<(), TrainError> {
+        self.end_epoch();
+        self.prepare_epoch()
     }
 
     /// Runs the rest of an epoch. False if interrupted.
