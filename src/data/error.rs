@@ -68,8 +68,8 @@ pub enum DataError {
 
     /// The header claims more than this crate reads.
     #[error(
-        "{origin} claims shape {shape:?}, over the limit of {limit} bytes; \
-         if that is its true shape, split it into smaller files"
+        "{origin} claims shape {shape:?}, over the limit of {limit} bytes; if that is its true shape, \
+         split it into smaller files, or save images as bytes, uncompressed: those stay on the disk"
     )]
     TooLarge {
         origin: String,

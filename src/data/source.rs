@@ -8,8 +8,9 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::{DataError, OnDisk, Pixels};
+use crate::machine::memory_limit;
 
-/// The largest array that is read, in bytes: 64 GiB. A small gzip file can unpack to any size, so
+/// The largest array that is read into memory, in bytes, if there is as much memory: 64 GiB. A small gzip file can unpack to any size, so
 /// the length of the file alone does not bound what a header may claim.
 const MAX_BYTES: u64 = 1 << 36;
 
@@ -135,7 +136,7 @@ impl<'a> Source<'a> {
     ///
     /// Once it returns, every dimension is known to fit `usize`: the bytes are here.
     pub(super) fn array(mut self, shape: &[u64], width: u64) -> Result<Vec<u8>, DataError> {
-        let expected = self.size(shape, width, MAX_BYTES)?;
+        let expected = self.size(shape, width, MAX_BYTES.min(memory_limit()))?;
         // One byte more than expected, to see the end of the file (and check gzip's checksum).
         let bytes = self.read_up_to(expected + 1)?;
         self.check_length(shape, expected, bytes.len() as u64)?;

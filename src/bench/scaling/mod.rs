@@ -116,7 +116,7 @@ pub struct Series {
     pub axis: Axis,
     /// Which way, where there are several.
     pub name: &'static str,
-    /// What the points' memory is: `planned` on the device, or `resident`, by which the process grew.
+    /// What the points' memory is: `planned` on the device, or `resident`, all that the process holds.
     pub memory_is: &'static str,
     /// By size.
     pub points: Vec<Point>,
