@@ -19,7 +19,9 @@ fn step(criterion: &mut Criterion, model: &str) {
         height: 28,
         width: 28,
         channels: 1,
-        pixels: Pixels::Bytes((0..batch * 784).map(|i| (i * 31 % 256) as u8).collect()),
+        pixels: Pixels::Bytes(std::sync::Arc::new(
+            (0..batch * 784).map(|i| (i * 31 % 256) as u8).collect(),
+        )),
     };
     let mut group = criterion.benchmark_group("train step");
     group.throughput(Throughput::Elements(batch as u64));

@@ -59,6 +59,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod ceilings;
 pub mod data;
 pub mod device;

@@ -1,4 +1,4 @@
-//! What this machine has.
+//! What this machine has, and what this process takes of it.
 
 /// Bytes that a plan or a data set may take: this machine's memory, or what its container allows.
 pub fn memory_limit() -> u64 {
@@ -12,4 +12,15 @@ pub fn memory_limit() -> u64 {
         Some(limits) if limits.total_memory > 0 => total.min(limits.total_memory),
         _ => total,
     }
+}
+
+/// Bytes of memory that this process occupies now, as far as the system tells. Files that were read
+/// do not count.
+pub fn resident_set() -> Option<u64> {
+    let own = sysinfo::get_current_pid().ok()?;
+    let mut system = sysinfo::System::new();
+    let what = sysinfo::ProcessRefreshKind::nothing().with_memory();
+    let processes = sysinfo::ProcessesToUpdate::Some(&[own]);
+    system.refresh_processes_specifics(processes, false, what);
+    Some(system.process(own)?.memory())
 }

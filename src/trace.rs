@@ -176,7 +176,7 @@ pub fn random_images(shape: ImageShape, count: usize) -> Images {
         height: shape.height,
         width: shape.width,
         channels: shape.channels,
-        pixels: Pixels::Bytes(bytes),
+        pixels: Pixels::Bytes(bytes.into()),
     }
 }
 

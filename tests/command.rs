@@ -86,7 +86,8 @@ fn a_run_leaves_everything_it_promises() {
     let mut images = diabolo::data::mnist::load().expect("bundled").test;
     images.truncate(130);
     let pixels = folder.path().join("images.npy");
-    diabolo::data::npy::write_matrix(&pixels, 130, 784, &images.to_f32()).expect("written");
+    diabolo::data::npy::write_matrix(&pixels, 130, 784, &images.to_f32().expect("in memory"))
+        .expect("written");
     let encode = [
         "encode",
         "runs/small-5",

@@ -8,7 +8,7 @@ mod sets;
 use std::fs;
 
 use diabolo::data::npy;
-use program::{fail, succeed};
+use program::{fail, misuse, succeed};
 use sets::{assert_has, save, temporary};
 use tempfile::TempDir;
 
@@ -167,4 +167,72 @@ fn a_model_trains_on_a_folder_of_colour_pictures_without_labels() {
         let codes = npy::read_matrix(&command.folder.path().join(out)).unwrap();
         assert_eq!((codes.rows, codes.cols), (rows, 6));
     }
+}
+
+#[test]
+fn made_up_images_are_data_to_train_on_and_are_never_replaced_unasked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let make = [
+        "data",
+        "synthetic",
+        "--images",
+        "300",
+        "--size",
+        "8x6",
+        "--out",
+        "x",
+        "--labels",
+        "y",
+    ];
+    succeed(folder.path(), &make);
+    assert!(fail(folder.path(), &make).contains("--force"));
+    let again = [&make[..], &["--seed", "1", "--force"]].concat();
+    succeed(folder.path(), &again);
+    for (wrong, part) in [
+        ("0x5", "28x28"),
+        ("5", "28x28"),
+        ("99999x99999", "16777216"),
+    ] {
+        let arguments = [
+            "data",
+            "synthetic",
+            "--images",
+            "3",
+            "--size",
+            wrong,
+            "--out",
+            "z",
+        ];
+        assert_has(&misuse(folder.path(), &arguments), &[part]);
+    }
+    misuse(
+        folder.path(),
+        &[
+            "data",
+            "synthetic",
+            "--images",
+            "3",
+            "--out",
+            "z",
+            "--labels",
+            "z",
+        ],
+    );
+
+    let recipe = include_str!("common/small.toml")
+        .replace("\"mnist\"", "\"npy\"\npath = \"x\"\nlabels = \"y\"")
+        .replace("600", "200")
+        .replace("130", "30")
+        .replace("train_images = 200\n", "")
+        .replace("[20, 50, 200]", "[20]");
+    std::fs::write(folder.path().join("recipe.toml"), recipe).expect("written");
+    let run = |more: &[&str]| {
+        let arguments = ["run", "recipe.toml", "--device", "cpu", "--json"];
+        let summary = succeed(folder.path(), &[&arguments, more].concat());
+        let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+        summary["weights_sha256"].clone()
+    };
+    // Four steps an epoch.
+    let digest = run(&["--out", "resident"]);
+    assert_eq!(run(&["--out", "streamed", "--window", "3"]), digest);
 }

@@ -23,7 +23,7 @@ fn plain(
 ) -> f64 {
     let row = |rows: &dyn Rows, index: usize| -> Vec<f64> {
         let mut row = vec![0.0; rows.width()];
-        rows.copy(index, &mut row);
+        rows.copy(index, &mut row).expect("in memory");
         row.into_iter().map(f64::from).collect()
     };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
@@ -48,7 +48,7 @@ fn accuracies_are_those_of_a_plain_search() {
     let data = digits();
     // Some other representation: every 28-pixel row's mean.
     let means = |images: &diabolo::data::Images| {
-        let pixels = images.to_f32();
+        let pixels = images.to_f32().expect("in memory");
         let means = pixels.chunks(28).map(|row| row.iter().sum::<f32>() / 28.0);
         Features {
             width: 28,

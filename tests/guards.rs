@@ -20,7 +20,7 @@ const INDEX: u32 = 0xCAFE_F00D;
 
 fn trainer(plan: PlanBuilder, recipe: &Recipe, backend: &Backend) -> Trainer {
     let data = digits();
-    Trainer::in_plan(plan, recipe, &data.train, &data.test, backend, None).expect("fits")
+    Trainer::in_plan(plan, recipe, &data.train, &data.test, backend, None, None).expect("fits")
 }
 
 /// Digest of the weights, and the held-out loss, after a few steps.

@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use diabolo::data::catalogue::{self, CATALOGUE, Colour, Entry, Selection, Whereabouts};
 use diabolo::data::fetch::{self, Event, Patience, Wanted};
+use diabolo::data::synthetic::Synthetic;
 use diabolo::data::{Dataset, cache};
+use diabolo::image::MOST_VALUES;
 use diabolo::report::write_grid;
 
-use super::{Done, Failure, print, refuse_to_replace, table};
+use super::{Done, Failure, Usage, print, refuse_to_replace, table};
 
 /// Rows of a picture of images without classes.
 const ROWS: usize = 10;
@@ -25,6 +27,7 @@ const LARGEST: usize = 1 << 27;
   diabolo data list
   diabolo data fetch cifar10
   diabolo data show fashion-mnist --out clothes.png
+  diabolo data synthetic --images 1000000 --out million
 
 Fetched data sets are kept in the platform's folder for caches, in the folder that the environment
 variable DIABOLO_DATA names, or in --cache DIR."
@@ -44,6 +47,8 @@ enum Command {
     Fetch(FetchOptions),
     /// Draw sample images, a row per class
     Show(ShowOptions),
+    /// Make up images, as many as you like, to measure what size costs
+    Synthetic(SyntheticOptions),
 }
 
 #[derive(Args)]
@@ -132,6 +137,45 @@ struct ShowOptions {
     force: bool,
 }
 
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo data synthetic --images 1000000 --out million
+  diabolo data synthetic --images 5000 --size 64x48 --seed 1 --out images --labels labels
+
+The files are IDX, uncompressed: images of bytes and, if asked for, their classes from 0 to 9. A recipe
+learns from them by `name = \"npy\"`, `path`, `labels` in its table `data`. The same seed makes the same
+images; a smaller set is the beginning of a larger one.")]
+struct SyntheticOptions {
+    /// How many images
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    images: u32,
+    /// Rows of pixels and pixels per row
+    #[arg(long, value_name = "HxW", default_value = "28x28", value_parser = size)]
+    size: [usize; 2],
+    /// Which images
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// File of images to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// File of their classes to write
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Replace the files if they are there
+    #[arg(long)]
+    force: bool,
+}
+
+/// `28x28`
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let sides = text.split_once('x');
+    let sides = sides.and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+    let fits = |[h, w]: &[usize; 2]| matches!(h.checked_mul(*w), Some(1..=MOST_VALUES));
+    sides.filter(fits).ok_or_else(|| {
+        format!("expected rows x columns, such as 28x28, at most {MOST_VALUES} pixels")
+    })
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum ColourName {
     /// One value a pixel
@@ -155,6 +199,7 @@ pub fn data(options: &Options) -> Result<Done, Failure> {
         Command::Info(options) => info(options),
         Command::Fetch(options) => fetch(options),
         Command::Show(options) => show(options),
+        Command::Synthetic(options) => synthetic(options),
     }?;
     Ok(Done::Fully)
 }
@@ -340,7 +385,7 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
     let pixels: Vec<Vec<f32>> = rows
         .iter()
         .map(|row| data.train.pick(row).to_f32())
-        .collect();
+        .collect::<Result<_, _>>()?;
     let pixels: Vec<&[f32]> = pixels.iter().map(Vec::as_slice).collect();
     write_grid(out, &pixels, data.train.shape())?;
     let name = |&class: &usize| match entry.classes.get(class) {
@@ -355,6 +400,26 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
     print(format!(
         "{} written to {}; {rows}",
         data.name,
+        out.display()
+    ))
+}
+
+fn synthetic(options: &SyntheticOptions) -> Result<(), Failure> {
+    let (out, labels) = (&options.out, options.labels.as_deref());
+    refuse_to_replace(out, options.force)?;
+    if let Some(labels) = labels {
+        refuse_to_replace(labels, options.force)?;
+        if labels == out {
+            return Err(Usage("--out and --labels name the same file".to_owned()).into());
+        }
+    }
+    let set = Synthetic::new(options.images as usize, options.size, options.seed);
+    let bar = super::progress::bar("making", set.count as u64);
+    set.write(out, labels, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let (count, height, width) = (HumanCount(set.count as u64), set.height, set.width);
+    print(format!(
+        "{count} images of {height} × {width} written to {}",
         out.display()
     ))
 }

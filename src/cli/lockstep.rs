@@ -8,6 +8,7 @@ use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::gradcheck::Named;
 use diabolo::lockstep::{Divergence, Participant, Report, run};
+use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
@@ -74,7 +75,19 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
         .into());
     }
     data.truncate(images, 1);
-    let trainer = |backend: &Backend| Trainer::new(&recipe, &data.train, &data.test, backend, None);
+    let trainer = |backend: &Backend| {
+        // Launches run one by one: nothing would bring a next window.
+        let (plan, window) = (PlanBuilder::new(), Some(steps));
+        Trainer::in_plan(
+            plan,
+            &recipe,
+            &data.train,
+            &data.test,
+            backend,
+            None,
+            window,
+        )
+    };
     let participants = devices.map(|device| -> Result<Participant, Failure> {
         Ok(Participant {
             trainer: trainer(&device.backend)?,

@@ -11,6 +11,7 @@ mod lockstep;
 mod progress;
 mod recipes;
 mod run;
+mod scaling;
 mod table;
 mod trace;
 
@@ -78,6 +79,8 @@ enum Command {
     Lockstep(lockstep::Options),
     /// Show where a training step spends its time, launch by launch, against what the machine can do
     Trace(trace::Options),
+    /// Measure how time and memory grow with batch, width, data, references and labels
+    Scaling(scaling::Options),
 }
 
 /// Where to compute.
@@ -189,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
         Command::Trace(options) => trace::run(&options),
+        Command::Scaling(options) => scaling::scaling(&options),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ use diabolo::evaluate::{
 use diabolo::kernels::gather::Noise;
 use diabolo::kernels::random::Stream;
 use diabolo::kernels::warp::Warp;
+use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
 use diabolo::train::{Inference, Metrics, Outcome, Trainer, Weights, noise};
@@ -29,6 +30,7 @@ use super::{DeviceOptions, Done, Failure, print, table};
   diabolo run my-recipe.toml --out runs/try --device gpu
   diabolo run mnist-dense --epochs 2 --json > summary.json
   diabolo run images-conv --data photographs   a folder of your own pictures
+  diabolo run huge.toml --window 200           images for 200 steps at a time on the device
 
 The run folder holds recipe.toml, metrics.jsonl, checkpoint.safetensors, model.safetensors,
 features/{train,test}.npy, reconstructions.png and summary.json.")]
@@ -53,6 +55,10 @@ pub struct Options {
     /// Instead of the recipe's number of epochs
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// Training images on the device at a time, in steps [default: all that fit, else 64 MiB]. The
+    /// results are the same for any number
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
+    window: Option<u32>,
     #[command(flatten)]
     device: DeviceOptions,
     /// Print the summary as JSON on standard output
@@ -92,7 +98,15 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
 
     let backend = &selected.backend;
     let resumed = checkpoint.is_some();
-    let trainer = Trainer::new(&recipe, &data.train, &data.test, backend, checkpoint)?;
+    let trainer = Trainer::in_plan(
+        PlanBuilder::new(),
+        &recipe,
+        &data.train,
+        &data.test,
+        backend,
+        checkpoint,
+        options.window.map(|steps| steps as usize),
+    )?;
     eprintln!("{}", describe(&trainer));
     // Everything that can be wrong with the recipe has been found by now.
     if !resumed {
@@ -200,8 +214,15 @@ fn describe(trainer: &Trainer) -> String {
     let program = trainer.program();
     let plan = &program.plan;
     let cost = plan.cost(program.train);
+    let windows = match trainer.is_streamed() {
+        true => format!(
+            "; training images come in windows of {} of {} steps",
+            program.window, program.steps
+        ),
+        false => String::new(),
+    };
     format!(
-        "plan: {} launches a step, {:.2} GFLOP, {:.0} MB of traffic; {:.0} MB of memory",
+        "plan: {} launches a step, {:.2} GFLOP, {:.0} MB of traffic; {:.0} MB of memory{windows}",
         plan.launches(program.train).len(),
         cost.flops as f64 / 1e9,
         (cost.read + cost.written) as f64 / 1e6,

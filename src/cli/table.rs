@@ -23,6 +23,14 @@ pub fn new<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
+/// Sets columns of numbers flush right.
+pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        let column = table.column_mut(column).expect("as many as the header has");
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
 /// Few-label accuracies in percent.
 pub fn few_label(rows: &[Row]) -> Table {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
@@ -36,10 +44,7 @@ pub fn few_label(rows: &[Row]) -> Table {
         "gain",
         "95 % interval",
     ]);
-    for column in [0, 1, 4, 5, 6, 7] {
-        let column = table.column_mut(column).expect("there are eight");
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, [0, 1, 4, 5, 6, 7]);
     for row in rows {
         let spread = |mean, sd| match row.draws {
             1 => percent(mean),
@@ -75,9 +80,7 @@ pub fn denoising(rows: &[Denoising]) -> Table {
         "SSIM noisy",
         "restored",
     ]);
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 0..6);
     let similarity = |ssim: Option<f64>| match ssim {
         Some(ssim) => format!("{ssim:.3}"),
         None => "–".to_owned(),
@@ -101,10 +104,7 @@ pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::
         "layer", "quantity", "device", "shape", "points", "skipped", "worst", "allowed", "where",
         "",
     ]);
-    for column in [4, 5, 6, 7] {
-        let column = table.column_mut(column).expect("there are ten");
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    align_right(&mut table, 4..8);
     for row in rows {
         let row = row.borrow();
         table.add_row([

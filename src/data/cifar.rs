@@ -270,7 +270,7 @@ impl Part {
             height: SIDE,
             width: SIDE,
             channels: CHANNELS,
-            pixels: Pixels::Bytes(std::mem::take(&mut self.pixels)),
+            pixels: Pixels::Bytes(std::mem::take(&mut self.pixels).into()),
         }
     }
 }

@@ -21,6 +21,13 @@ pub enum DataError {
     #[error("cannot read {origin}: {source}; check that the file exists and may be read")]
     Read { origin: String, source: io::Error },
 
+    /// The file has lost its end since it was opened.
+    #[error(
+        "{origin} has been cut short since it was opened: it ends before byte {expected}; leave a \
+         file as it is while images are read from it"
+    )]
+    CutShort { origin: String, expected: u64 },
+
     /// The compressed stream stops early.
     #[error(
         "{origin} ends inside a gzip stream: it is cut short, or stray bytes follow its end; \
@@ -61,8 +68,8 @@ pub enum DataError {
 
     /// The header claims more than this crate reads.
     #[error(
-        "{origin} claims shape {shape:?}, over the limit of {limit} bytes; \
-         if that is its true shape, split it into smaller files"
+        "{origin} claims shape {shape:?}, over the limit of {limit} bytes; if that is its true shape, \
+         split it into smaller files, or save images as bytes, uncompressed: those stay on the disk"
     )]
     TooLarge {
         origin: String,

@@ -287,7 +287,7 @@ impl Form {
                 height,
                 width,
                 channels,
-                pixels: Pixels::Bytes(pixels),
+                pixels: Pixels::Bytes(pixels.into()),
             }),
         }
     }

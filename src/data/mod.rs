@@ -13,15 +13,18 @@ pub mod idx;
 pub mod mnist;
 pub mod npy;
 mod npy_header;
+mod on_disk;
 pub mod picture;
 mod selection;
 mod source;
 mod split;
+pub mod synthetic;
 
 pub use error::DataError;
+pub use on_disk::OnDisk;
 
-use std::borrow::Cow;
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use crate::image::ImageShape;
 
@@ -68,13 +71,16 @@ impl Display for Range {
     }
 }
 
-/// Pixel values, as compact as they came: bytes take a quarter of the memory of floats.
+/// Pixel values, as compact as they came: bytes take a quarter of the memory of floats. A clone
+/// shares them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pixels {
     /// Brightness from 0 to 255.
-    Bytes(Vec<u8>),
+    Bytes(Arc<Vec<u8>>),
     /// Brightness from 0 to 1.
-    Real(Vec<f32>),
+    Real(Arc<Vec<f32>>),
+    /// Brightness from 0 to 255, in a file.
+    OnDisk(OnDisk),
 }
 
 /// Brightness of a byte pixel on the scale from 0 to 1.
@@ -96,54 +102,93 @@ impl Images {
 
     /// Copies image `i` into `row`, on the scale from 0 to 1.
     ///
+    /// # Errors
+    ///
+    /// [`DataError`] if the image is in a file that cannot be read.
+    ///
     /// # Panics
     ///
     /// If `i` is not below `count`, or `row` does not hold [`features`](Self::features) values.
-    pub fn row_f32(&self, i: usize, row: &mut [f32]) {
+    pub fn row_f32(&self, i: usize, row: &mut [f32]) -> Result<(), DataError> {
         let features = self.features();
-        let range = i * features..(i + 1) * features;
+        assert_eq!(row.len(), features, "a row holds one image");
+        let scale = |row: &mut [f32], bytes: &[u8]| {
+            for (value, &byte) in row.iter_mut().zip(bytes) {
+                *value = unit(byte);
+            }
+        };
         match &self.pixels {
-            Pixels::Real(values) => row.copy_from_slice(&values[range]),
-            Pixels::Bytes(bytes) => {
-                assert_eq!(row.len(), features, "a row holds one image");
-                for (value, &byte) in row.iter_mut().zip(&bytes[range]) {
-                    *value = unit(byte);
-                }
+            Pixels::Real(values) => row.copy_from_slice(&values[i * features..][..features]),
+            Pixels::Bytes(bytes) => scale(row, &bytes[i * features..][..features]),
+            Pixels::OnDisk(images) => {
+                let mut bytes = vec![0; features];
+                images.copy(std::iter::once(i), &mut bytes)?;
+                scale(row, &bytes);
             }
         }
+        Ok(())
     }
 
     /// All images as a row-major `[count, features]` matrix on the scale from 0 to 1.
-    pub fn to_f32(&self) -> Vec<f32> {
-        match &self.pixels {
-            Pixels::Bytes(bytes) => bytes.iter().map(|&byte| unit(byte)).collect(),
-            Pixels::Real(values) => values.clone(),
+    ///
+    /// # Errors
+    ///
+    /// As [`row_f32`](Self::row_f32).
+    pub fn to_f32(&self) -> Result<Vec<f32>, DataError> {
+        let mut values = vec![0.0; self.count * self.features()];
+        let rows = values.chunks_exact_mut(self.features()).enumerate();
+        for (i, row) in rows {
+            self.row_f32(i, row)?;
         }
+        Ok(values)
     }
 
-    /// All pixels as bytes; real ones are rounded to 1/255.
-    pub fn bytes(&self) -> Cow<'_, [u8]> {
+    /// Copies images, one after the other, into `bytes`; real pixels are rounded to 1/255.
+    ///
+    /// # Errors
+    ///
+    /// As [`row_f32`](Self::row_f32).
+    ///
+    /// # Panics
+    ///
+    /// If an index is not below `count`, or `bytes` is shorter than all these images.
+    pub fn copy_bytes(
+        &self,
+        indices: impl Iterator<Item = usize>,
+        bytes: &mut [u8],
+    ) -> Result<(), DataError> {
+        let features = self.features();
         match &self.pixels {
-            Pixels::Bytes(bytes) => bytes.into(),
-            Pixels::Real(values) => {
-                let byte = |value: &f32| (value * 255.0).round() as u8;
-                values.iter().map(byte).collect()
+            Pixels::OnDisk(images) => images.copy(indices, bytes)?,
+            Pixels::Bytes(all) => {
+                for (index, copy) in indices.zip(bytes.chunks_exact_mut(features)) {
+                    copy.copy_from_slice(&all[index * features..][..features]);
+                }
+            }
+            Pixels::Real(all) => {
+                for (index, copy) in indices.zip(bytes.chunks_exact_mut(features)) {
+                    let values = &all[index * features..][..features];
+                    for (byte, value) in copy.iter_mut().zip(values) {
+                        *byte = (value * 255.0).round() as u8;
+                    }
+                }
             }
         }
+        Ok(())
     }
 
-    /// Copies of these images, in this order.
+    /// These images, in this order: copies, if they are in memory.
     ///
     /// # Panics
     ///
     /// If one of `order` is not below `count`.
     pub fn pick(&self, order: &[usize]) -> Images {
-        fn gather<T: Copy>(values: &[T], features: usize, order: &[usize]) -> Vec<T> {
+        fn gather<T: Copy>(values: &[T], features: usize, order: &[usize]) -> Arc<Vec<T>> {
             let mut picked = Vec::with_capacity(order.len() * features);
             for &index in order {
                 picked.extend_from_slice(&values[index * features..][..features]);
             }
-            picked
+            picked.into()
         }
         let features = self.features();
         Images {
@@ -151,6 +196,7 @@ impl Images {
             pixels: match &self.pixels {
                 Pixels::Bytes(bytes) => Pixels::Bytes(gather(bytes, features, order)),
                 Pixels::Real(reals) => Pixels::Real(gather(reals, features, order)),
+                Pixels::OnDisk(images) => Pixels::OnDisk(images.pick(order)),
             },
             ..*self
         }
@@ -161,8 +207,9 @@ impl Images {
         self.count = self.count.min(count);
         let values = self.count * self.features();
         match &mut self.pixels {
-            Pixels::Bytes(bytes) => bytes.truncate(values),
-            Pixels::Real(reals) => reals.truncate(values),
+            Pixels::Bytes(bytes) => Arc::make_mut(bytes).truncate(values),
+            Pixels::Real(reals) => Arc::make_mut(reals).truncate(values),
+            Pixels::OnDisk(images) => images.truncate(self.count),
         }
     }
 
@@ -287,9 +334,9 @@ mod tests {
     fn dataset() -> Dataset {
         Dataset {
             name: "tiny".into(),
-            train: images(2, Pixels::Bytes(vec![0; 6])),
+            train: images(2, Pixels::Bytes(vec![0; 6].into())),
             train_labels: vec![0, 1],
-            test: images(1, Pixels::Bytes(vec![0; 3])),
+            test: images(1, Pixels::Bytes(vec![0; 3].into())),
             test_labels: vec![1],
             classes: 2,
         }
@@ -297,32 +344,32 @@ mod tests {
 
     #[test]
     fn bytes_scale_to_fractions_of_255() {
-        let images = images(2, Pixels::Bytes(vec![0, 51, 255, 1, 2, 3]));
-        let all = images.to_f32();
+        let images = images(2, Pixels::Bytes(vec![0, 51, 255, 1, 2, 3].into()));
+        let all = images.to_f32().unwrap();
         assert_eq!(all[..3], [0.0, 0.2, 1.0]);
         let mut row = [0.0; 3];
-        images.row_f32(1, &mut row);
+        images.row_f32(1, &mut row).unwrap();
         assert_eq!(row, [1.0 / 255.0, 2.0 / 255.0, 3.0 / 255.0]);
         assert_eq!(row, all[3..]);
     }
 
     #[test]
     fn real_pixels_pass_through() {
-        let images = images(2, Pixels::Real(vec![0.0, 0.5, 1.0, 0.25, 0.5, 0.75]));
+        let images = images(2, Pixels::Real(vec![0.0, 0.5, 1.0, 0.25, 0.5, 0.75].into()));
         let mut row = [0.0; 3];
-        images.row_f32(1, &mut row);
+        images.row_f32(1, &mut row).unwrap();
         assert_eq!(row, [0.25, 0.5, 0.75]);
-        assert_eq!(images.to_f32()[3..], row);
+        assert_eq!(images.to_f32().unwrap()[3..], row);
     }
 
     #[test]
     fn picked_images_come_in_the_order_asked_for() {
-        let all = images(3, Pixels::Bytes((0..9).collect()));
+        let all = images(3, Pixels::Bytes(Arc::new((0..9).collect())));
         let picked = all.pick(&[2, 0, 2]);
         assert_eq!(picked.count, 3);
         assert_eq!(
             picked.pixels,
-            Pixels::Bytes(vec![6, 7, 8, 0, 1, 2, 6, 7, 8])
+            Pixels::Bytes(vec![6, 7, 8, 0, 1, 2, 6, 7, 8].into())
         );
     }
 

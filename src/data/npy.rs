@@ -4,6 +4,7 @@
 //! dictionary as text), and the elements.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::npy_header::{self, Dtype, Header, LabelHeader};
 use super::source::Source;
@@ -140,9 +141,6 @@ fn images(source: Source, range: Range) -> Result<Images, DataError> {
         pixels: array.pixels,
     };
     match &images.pixels {
-        Pixels::Bytes(bytes) if bytes.iter().max() == Some(&1) => Err(DataError::BinaryBytes {
-            origin: array.origin,
-        }),
         Pixels::Real(values) => {
             match first_outside(values, images.features(), |value| range.contains(value)) {
                 Some((row, column, value)) => Err(DataError::OutOfRange {
@@ -155,8 +153,29 @@ fn images(source: Source, range: Range) -> Result<Images, DataError> {
                 None => Ok(images),
             }
         }
-        Pixels::Bytes(_) => Ok(images),
+        _ if is_binary(&images)? => Err(DataError::BinaryBytes {
+            origin: array.origin,
+        }),
+        _ => Ok(images),
     }
+}
+
+/// Whether bytes are 0 and 1 alone. Few images are looked at where they are not.
+fn is_binary(images: &Images) -> Result<bool, DataError> {
+    let features = images.features();
+    let at_a_time = ((1 << 20) / features).max(1);
+    let mut bytes = vec![0; at_a_time * features];
+    let mut largest = 0;
+    for first in (0..images.count).step_by(at_a_time) {
+        let block = first..images.count.min(first + at_a_time);
+        let bytes = &mut bytes[..block.len() * features];
+        images.copy_bytes(block, bytes)?;
+        largest = bytes.iter().copied().fold(largest, u8::max);
+        if largest > 1 {
+            break;
+        }
+    }
+    Ok(largest == 1)
 }
 
 fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
@@ -195,8 +214,19 @@ fn matrix(source: Source) -> Result<Matrix, DataError> {
         rows,
         cols: height * width * channels,
         values: match array.pixels {
-            Pixels::Bytes(bytes) => bytes.into_iter().map(f32::from).collect(),
-            Pixels::Real(values) => values,
+            Pixels::Real(values) => Arc::unwrap_or_clone(values),
+            pixels => {
+                let images = Images {
+                    count: rows,
+                    height,
+                    width,
+                    channels,
+                    pixels,
+                };
+                let mut bytes = vec![0; rows * images.features()];
+                images.copy_bytes(0..rows, &mut bytes)?;
+                bytes.into_iter().map(f32::from).collect()
+            }
         },
     })
 }
@@ -210,13 +240,19 @@ fn array(mut source: Source) -> Result<Array, DataError> {
         [n, h, w, c] => [n, h, w, c],
         _ => return Err(DataError::NpyRank { origin, shape }),
     };
-    let bytes = source.array(&shape, dtype.width())?;
-    let [n, h, w, c] = full.map(|dim| dim as usize);
     let pixels = match dtype {
-        Dtype::U8 => Pixels::Bytes(bytes),
-        Dtype::F32 => Pixels::Real(elements(&bytes, f32::from_le_bytes)),
-        Dtype::F64 => Pixels::Real(elements(&bytes, |bytes| f64::from_le_bytes(bytes) as f32)),
+        Dtype::U8 => source.images(&shape)?,
+        Dtype::F32 => {
+            let bytes = source.array(&shape, dtype.width())?;
+            Pixels::Real(elements(&bytes, f32::from_le_bytes).into())
+        }
+        Dtype::F64 => {
+            let bytes = source.array(&shape, dtype.width())?;
+            let single = |bytes| f64::from_le_bytes(bytes) as f32;
+            Pixels::Real(elements(&bytes, single).into())
+        }
     };
+    let [n, h, w, c] = full.map(|dim| dim as usize);
     if let Pixels::Real(values) = &pixels
         && let Some((row, column, value)) = first_outside(values, h * w * c, f32::is_finite)
     {
@@ -325,7 +361,7 @@ mod tests {
     fn bytes_are_pixels_of_255_and_matrix_values_as_they_are() {
         let bytes = typed("|u1", "(2, 2, 1)", &[0, 255, 51, 1]);
         let images = images_from_bytes("here", &bytes).unwrap();
-        assert_eq!(images.pixels, Pixels::Bytes(vec![0, 255, 51, 1]));
+        assert_eq!(images.pixels, Pixels::Bytes(vec![0, 255, 51, 1].into()));
         let matrix = matrix_from_bytes("here", &bytes).unwrap();
         assert_eq!(matrix.values, [0.0, 255.0, 51.0, 1.0]);
     }
@@ -334,7 +370,7 @@ mod tests {
     fn doubles_become_floats() {
         let elements = [0.1f64, 1.0].map(f64::to_le_bytes).concat();
         let images = images_from_bytes("here", &typed("<f8", "(1, 2)", &elements)).unwrap();
-        assert_eq!(images.pixels, Pixels::Real(vec![0.1, 1.0]));
+        assert_eq!(images.pixels, Pixels::Real(vec![0.1, 1.0].into()));
     }
 
     #[test]

@@ -174,7 +174,7 @@ pub enum DeviceError {
     /// A buffer that the adapter cannot hold or bind.
     #[error(
         "buffer `{buffer}` takes {bytes} bytes, and GPU `{adapter}` allows {limit} per {what}: \
-         make the model or the batch smaller, or use `--device cpu`"
+         make the model, the batch or the window smaller, or use `--device cpu`"
     )]
     TooLarge {
         /// The buffer.

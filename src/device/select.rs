@@ -72,6 +72,14 @@ impl Backend {
         })
     }
 
+    /// Bytes that one buffer of bytes may have. Kernels count them in 32 bits on a GPU.
+    pub fn largest_buffer(&self) -> u64 {
+        match self {
+            Backend::Cpu(_) | Backend::CpuDouble(_) => u64::MAX,
+            Backend::Gpu(context) => context.largest_buffer().min(u32::MAX.into()),
+        }
+    }
+
     /// What reports say of it.
     pub fn info(&self) -> DeviceInfo {
         match self {

@@ -58,11 +58,10 @@ pub fn denoising(
 ) -> Result<Vec<Denoising>, TrainError> {
     let shape = images.shape();
     let features = shape.features();
-    let bytes = images.bytes();
     let mut rows = Vec::with_capacity(levels.len());
     for (index, &(noise, sigma)) in levels.iter().enumerate() {
         let mut sums = [Quality::default(); 2];
-        inference.corrupt(noise, &bytes, |first, block| -> Result<(), TrainError> {
+        inference.corrupt(noise, images, |first, block| -> Result<(), TrainError> {
             let Restored {
                 clean,
                 noisy,
@@ -77,7 +76,7 @@ pub fn denoising(
                 // Added up in order: the same sum for any number of threads.
                 qualities.iter().for_each(|quality| sum.add(quality));
             }
-            let part = (first * features + clean.len()) as f64 / bytes.len() as f64;
+            let part = (first + clean.len() / features) as f64 / images.count as f64;
             progress((index as f64 + part) / levels.len() as f64);
             Ok(())
         })?;

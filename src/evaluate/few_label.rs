@@ -4,6 +4,8 @@
 //! representation sees the same draws, so the gain of features over pixels is a paired
 //! difference, draw by draw.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -20,8 +22,10 @@ use super::{Distance, Draws, Found, Rows, Search, majority};
 const CHOICES: [usize; 6] = [1, 3, 5, 7, 9, 15];
 /// Labelled images, at most, whose labels are predicted from the others to choose k.
 const HELD_BACK: usize = 500;
-/// Queries per block: 60,000 distances to each, twice, stay below 128 MB.
+/// Queries per block, unless their distances take more than [`DISTANCE_BYTES`].
 const BLOCK: usize = 250;
+/// Distances of a block of queries to all references: what every GPU can bind.
+const DISTANCE_BYTES: usize = 128 << 20;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -120,6 +124,9 @@ pub fn few_label(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Vec<Row>, FewLabelError> {
     let groups = groups(labels.0, classes, setting)?;
+    if groups.is_empty() {
+        return Ok(vec![]); // nothing to search for, and no reason to hold the references twice
+    }
     let mut measured = Vec::new();
     for (part, pair) in [raw, features].into_iter().enumerate() {
         let progress = |done: f64| progress((part as f64 + done) / 2.0);
@@ -231,7 +238,8 @@ fn measure(
         .iter()
         .map(|draws| (draws.lists.len(), draws.sizes.clone()))
         .collect();
-    let mut search = Search::new(backend, [BLOCK, train.count(), train.width()], &shapes)?;
+    let block = (DISTANCE_BYTES / (4 * train.count())).clamp(1, BLOCK);
+    let mut search = Search::new(backend, [block, train.count(), train.width()], &shapes)?;
     search.set_references(train, 0..train.count())?;
     for (group, draws) in groups.iter().enumerate() {
         search.set_draws(group, draws)?;
@@ -242,7 +250,7 @@ fn measure(
         let progress = |done: f64| progress(CHOOSING * done);
         choices.push(
             if draws.lists.len() == 1 && draws.sizes == [train.count()] {
-                choose_among_all(&mut search, train, train_labels, group)?
+                choose_among_all(&mut search, block, train, train_labels, group)?
             } else {
                 choose(backend, train, train_labels, draws, &progress)?
             },
@@ -251,8 +259,8 @@ fn measure(
 
     let tally = |draws| Tally::new(draws, test.count());
     let mut tallies: Vec<Tally> = groups.iter().map(tally).collect();
-    for first in (0..test.count()).step_by(BLOCK) {
-        let block = first..test.count().min(first + BLOCK);
+    for first in (0..test.count()).step_by(block) {
+        let block = first..test.count().min(first + block);
         let found = search.run(test, block.clone())?;
         for ((tally, found), choices) in tallies.iter_mut().zip(&found).zip(&choices) {
             let sizes = tally.sizes;
@@ -285,9 +293,24 @@ fn vote(neighbours: &[u32], k: usize, labels: &[u8]) -> Option<u8> {
 }
 
 /// Counts, for each k, how often the others among the labelled images predict one's own label.
+#[derive(Default)]
 struct LeaveOneOut([usize; CHOICES.len()]);
 
 impl LeaveOneOut {
+    /// Looks at a block of queries that are these references themselves.
+    fn add_all(
+        &mut self,
+        found: &Found,
+        size: usize,
+        block: Range<usize>,
+        label_of: impl Fn(u32) -> u8,
+    ) {
+        for (query, own) in block.enumerate() {
+            let (neighbours, own) = (found.neighbours(query, 0, size), own as u32);
+            self.add(neighbours, own, label_of(own), &label_of);
+        }
+    }
+
     /// Looks at query `own`, whose neighbours may hold itself.
     fn add(&mut self, neighbours: &[u32], own: u32, label: u8, label_of: impl Fn(u32) -> u8) {
         let others = neighbours.iter().filter(|&&index| index != own);
@@ -330,9 +353,11 @@ fn choose(
         for (size, (choices, &labelled)) in choices.iter_mut().zip(&draws.sizes).enumerate() {
             for (choices, found) in choices.iter_mut().zip(&found) {
                 let queries = labelled.min(held_back);
-                choices.push(leave_one_out(found, size, queries, |index| {
+                let mut tally = LeaveOneOut::default();
+                tally.add_all(found, size, 0..queries, |index| {
                     labels[list[index as usize] as usize]
-                }));
+                });
+                choices.push(tally.best());
             }
         }
         progress((done + 1) as f64 / draws.lists.len() as f64);
@@ -343,34 +368,21 @@ fn choose(
 /// k for the draw of everything, from the references that are already on the device.
 fn choose_among_all(
     search: &mut Search,
+    block: usize,
     train: &dyn Rows,
     labels: &[u8],
     group: usize,
 ) -> Result<Choices, FewLabelError> {
-    let found = search.run(train, 0..train.count())?.remove(group);
     let queries = train.count().min(BLOCK);
-    let choice = |found| {
-        vec![leave_one_out(found, 0, queries, |index| {
-            labels[index as usize]
-        })]
-    };
-    Ok(vec![[choice(&found[0]), choice(&found[1])]])
-}
-
-/// The best k for queries that are the first references themselves.
-fn leave_one_out(
-    found: &Found,
-    size: usize,
-    queries: usize,
-    label_of: impl Fn(u32) -> u8,
-) -> usize {
-    let mut tally = LeaveOneOut([0; CHOICES.len()]);
-    for query in 0..queries {
-        let neighbours = found.neighbours(query, 0, size);
-        let own = query as u32;
-        tally.add(neighbours, own, label_of(own), &label_of);
+    let mut tallies = [(); 2].map(|()| LeaveOneOut::default());
+    for first in (0..queries).step_by(block) {
+        let block = first..queries.min(first + block);
+        let found = search.run(train, block.clone())?.remove(group);
+        for (tally, found) in tallies.iter_mut().zip(&found) {
+            tally.add_all(found, 0, block.clone(), |index| labels[index as usize]);
+        }
     }
-    tally.best()
+    Ok(vec![tallies.map(|tally| vec![tally.best()])])
 }
 
 // A query's own row takes one place of its list.

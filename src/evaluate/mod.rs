@@ -13,7 +13,7 @@ pub use normalise::normalise;
 pub use search::{Distance, Draws, Found, Search};
 pub use vote::majority;
 
-use crate::data::Images;
+use crate::data::{DataError, Images};
 
 /// Rows of reals: images as pixels, or their features.
 pub trait Rows: Sync {
@@ -21,8 +21,8 @@ pub trait Rows: Sync {
     fn count(&self) -> usize;
     /// Values in each.
     fn width(&self) -> usize;
-    /// Copies row `index` into `row`.
-    fn copy(&self, index: usize, row: &mut [f32]);
+    /// Copies row `index` into `row`. Errors if it is in a file that cannot be read.
+    fn copy(&self, index: usize, row: &mut [f32]) -> Result<(), DataError>;
 }
 
 impl Rows for Images {
@@ -34,8 +34,8 @@ impl Rows for Images {
         self.features()
     }
 
-    fn copy(&self, index: usize, row: &mut [f32]) {
-        self.row_f32(index, row);
+    fn copy(&self, index: usize, row: &mut [f32]) -> Result<(), DataError> {
+        self.row_f32(index, row)
     }
 }
 
@@ -57,7 +57,8 @@ impl Rows for Features {
         self.width
     }
 
-    fn copy(&self, index: usize, row: &mut [f32]) {
+    fn copy(&self, index: usize, row: &mut [f32]) -> Result<(), DataError> {
         row.copy_from_slice(&self.values[index * self.width..][..self.width]);
+        Ok(())
     }
 }

@@ -188,22 +188,27 @@ impl Search {
         })
     }
 
+    /// Bytes it takes on the device, where a real is an `f32`.
+    pub fn memory(&self) -> u64 {
+        self.device.plan().memory.bytes()
+    }
+
     /// Uploads the references: the rows of `source` at `indices`, in that order.
     pub fn set_references(
         &mut self,
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
-    ) -> Result<(), DeviceError> {
+    ) -> Result<(), TrainError> {
         let mut indices = indices;
         let mut values = Vec::new();
         for chunk in &self.chunks {
             values.resize(chunk.rows * chunk.cols, 0.0);
             for row in values.chunks_exact_mut(chunk.cols) {
-                source.copy(indices.next().expect("as many as planned"), row);
+                source.copy(indices.next().expect("as many as planned"), row)?;
             }
             self.device.write(chunk.view, HostData::Real(&values))?;
         }
-        self.device.run(self.prepare, 1)
+        Ok(self.device.run(self.prepare, 1)?)
     }
 
     /// Uploads a group's draws, of the shape that was planned.
@@ -219,10 +224,10 @@ impl Search {
         &mut self,
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
-    ) -> Result<Vec<[Found; 2]>, DeviceError> {
+    ) -> Result<Vec<[Found; 2]>, TrainError> {
         let mut values = vec![0.0; self.queries.view.len];
         for (row, index) in values.chunks_exact_mut(self.queries.cols).zip(indices) {
-            source.copy(index, row);
+            source.copy(index, row)?;
         }
         self.device
             .write(self.queries.view, HostData::Real(&values))?;

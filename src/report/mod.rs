@@ -4,6 +4,7 @@ pub mod differences;
 mod folder;
 mod grid;
 mod reconstructions;
+pub mod scaling;
 mod summary;
 pub mod timeline;
 

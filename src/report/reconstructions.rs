@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::grid::write_grid;
 use crate::data::Images;
 use crate::files::FileError;
-use crate::train::{Inference, Restored};
+use crate::train::{Inference, Restored, TrainError};
 
 /// Images in a row.
 const COLUMNS: usize = 10;
@@ -15,9 +15,9 @@ const COLUMNS: usize = 10;
 /// Why there is no picture.
 #[derive(Debug, Error)]
 pub enum PictureError {
-    /// The device failed.
+    /// The device failed, or an image cannot be read.
     #[error(transparent)]
-    Device(#[from] crate::device::DeviceError),
+    Inference(#[from] TrainError),
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -31,16 +31,13 @@ pub fn write_reconstructions(
     labels: &[u8],
     inference: &mut Inference,
 ) -> Result<(), PictureError> {
-    let bytes = images.bytes();
-    let features = images.features();
     let first = |class| labels.iter().position(|&label| label == class);
     let indices: Vec<usize> = match labels.is_empty() {
         true => (0..images.count.min(COLUMNS)).collect(),
         false => (0..COLUMNS as u8).filter_map(first).collect(),
     };
-    let image = |index| &bytes[index * features..][..features];
-    let chosen: Vec<u8> = indices.into_iter().flat_map(image).copied().collect();
     let mut rows = [vec![], vec![], vec![]];
+    let chosen = images.pick(&indices);
     inference.corrupt(0, &chosen, |_, block| -> Result<(), PictureError> {
         let Restored {
             clean,

@@ -123,7 +123,7 @@ impl Inference {
         &mut self,
         images: &Images,
         progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, DeviceError> {
+    ) -> Result<Vec<f32>, TrainError> {
         self.in_blocks(images, self.encode, self.code, progress)
     }
 
@@ -132,7 +132,7 @@ impl Inference {
         &mut self,
         images: &Images,
         progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, DeviceError> {
+    ) -> Result<Vec<f32>, TrainError> {
         self.in_blocks(images, self.restore, self.restored, progress)
     }
 
@@ -143,14 +143,14 @@ impl Inference {
         routine: RoutineId,
         output: Matrix,
         mut progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, DeviceError> {
+    ) -> Result<Vec<f32>, TrainError> {
         let Matrix { rows, cols, .. } = self.input;
         let mut collected = Vec::with_capacity(images.count * output.cols);
         let mut block = vec![0.0; rows * cols];
         for first in (0..images.count).step_by(rows) {
             let count = rows.min(images.count - first);
             for (i, row) in block.chunks_exact_mut(cols).take(count).enumerate() {
-                images.row_f32(first + i, row);
+                images.row_f32(first + i, row)?;
             }
             self.device.write(self.input.view, HostData::Real(&block))?;
             self.device.run(routine, 1)?;
@@ -161,35 +161,39 @@ impl Inference {
         Ok(collected)
     }
 
-    /// Adds the `noise`th kind of noise to images and removes it again. They are given as bytes,
-    /// and come back in blocks: `each` hears every block with the index of its first image.
-    pub fn corrupt<E: From<DeviceError>>(
+    /// Adds the `noise`th kind of noise to images and removes it again. They come back in blocks:
+    /// `each` hears every block with the index of its first image.
+    pub fn corrupt<E: From<TrainError>>(
         &mut self,
         noise: usize,
-        images: &[u8],
+        images: &Images,
         mut each: impl FnMut(usize, Restored) -> Result<(), E>,
     ) -> Result<(), E> {
         let Matrix { rows, cols, .. } = self.input;
-        let mut padded = vec![0; rows * cols];
-        for (index, block) in images.chunks(rows * cols).enumerate() {
-            padded[..block.len()].copy_from_slice(block);
-            let device = self.device.as_mut();
-            device.write(self.bytes, HostData::Byte(&padded))?;
-            // Every block draws noise of its own.
-            device.write(self.clock, HostData::Index(&[0, index as u32]))?;
-            device.run(self.corrupt[noise], 1)?;
-            device.run(self.restore, 1)?;
-            let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
-                let mut values = device.read_real(matrix.view)?;
-                values.truncate(block.len());
-                Ok(values)
+        let mut bytes = vec![0; rows * cols];
+        for (index, first) in (0..images.count).step_by(rows).enumerate() {
+            let block = first..images.count.min(first + rows);
+            let len = block.len() * cols;
+            let run = || -> Result<Restored, TrainError> {
+                images.copy_bytes(block, &mut bytes[..len])?;
+                let device = self.device.as_mut();
+                device.write(self.bytes, HostData::Byte(&bytes))?;
+                // Every block draws noise of its own.
+                device.write(self.clock, HostData::Index(&[0, index as u32]))?;
+                device.run(self.corrupt[noise], 1)?;
+                device.run(self.restore, 1)?;
+                let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
+                    let mut values = device.read_real(matrix.view)?;
+                    values.truncate(len);
+                    Ok(values)
+                };
+                Ok(Restored {
+                    clean: read(self.clean)?,
+                    noisy: read(self.input)?,
+                    restored: read(self.restored)?,
+                })
             };
-            let restored = Restored {
-                clean: read(self.clean)?,
-                noisy: read(self.input)?,
-                restored: read(self.restored)?,
-            };
-            each(index * rows, restored)?;
+            each(first, run()?)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod inference;
 mod metrics;
 mod program;
 mod trainer;
+mod windows;
 
 pub use checkpoint::{
     Checkpoint, CheckpointError, ImportError, Imported, Progress, ReadError, Stored, Weights,
@@ -16,6 +17,7 @@ pub use trainer::{Observer, Outcome, Silent, Trainer};
 
 use thiserror::Error;
 
+use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::files::FileError;
 use crate::image::ImageShape;
@@ -36,6 +38,12 @@ pub enum TrainError {
     /// The recipe's layers do not fit its images.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Images could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The thread that reads images could not be started.
+    #[error("could not start a thread to read images: {0}")]
+    Thread(std::io::Error),
     /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -21,20 +21,23 @@ pub(super) fn evaluation_batch(image: ImageShape) -> usize {
     (500 * 784 / image.features()).clamp(10, 500)
 }
 
-/// Held-out images that go through one routine: `times` batches of `rows`.
+/// Bytes of held-out images that lie on the device at a time, unless a single batch takes more.
+const HELD_OUT_BYTES: usize = 8 << 20;
+
+/// Held-out images that go through one routine: `batches` of `rows`.
 #[derive(Clone, Debug)]
 pub struct EvaluationPass {
     /// The routine of one batch.
     pub routine: RoutineId,
     /// Batches.
-    pub times: usize,
+    pub batches: usize,
+    /// Batches whose images lie on the device at a time.
+    pub at_a_time: usize,
     /// Images per batch.
     pub rows: usize,
     /// First image of this pass.
     pub first: usize,
-    /// Indices `[times · rows]` of the images.
-    pub order: View,
-    /// `[times]`
+    /// `[at_a_time]`
     pub losses: View,
 }
 
@@ -49,9 +52,12 @@ pub struct Program {
     /// Steps per epoch: whole batches only. The shuffle decides anew each epoch which images the
     /// ragged rest leaves out.
     pub steps: usize,
-    /// Training images, bytes.
+    /// Steps whose images the device holds at a time; all of them if it holds the whole set.
+    pub window: usize,
+    /// Training images, bytes: all of them, or those of a window in this epoch's order.
     pub images: View,
-    /// This epoch's shuffle `[steps · batch]`.
+    /// Which of these images each step takes, `[steps · batch]`: the epoch's shuffle, or one after
+    /// the other, from the first again in every window.
     pub order: View,
     /// `[position, step]`
     pub clock: View,
@@ -59,8 +65,10 @@ pub struct Program {
     pub schedule: View,
     /// Loss of each step of this epoch.
     pub losses: View,
-    /// Held-out images, bytes.
+    /// Held-out images, bytes, some batches at a time.
     pub held_out: View,
+    /// Indices of those images: one after the other.
+    pub held_out_order: View,
     /// Full batches, and the ragged rest as a pass of its own: every image counts.
     pub evaluation: Vec<EvaluationPass>,
 }
@@ -96,27 +104,30 @@ impl Program {
     /// Writes the program down. Errors if a layer does not fit the images, or if it would take more
     /// than `memory` bytes.
     ///
-    /// `recipe.train.batch` must not exceed `data.train`.
+    /// `recipe.train.batch` must not exceed `data.train`. The device is to hold the whole data set.
     pub fn new(recipe: &Recipe, data: DataShape, memory: u64) -> Result<Program, TrainError> {
-        Program::in_plan(PlanBuilder::new(), recipe, data, memory)
+        Program::in_plan(PlanBuilder::new(), recipe, data, usize::MAX, memory)
     }
 
-    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say.
+    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say, for a
+    /// device that holds the images of `window` steps at a time.
     pub fn in_plan(
         mut plan: PlanBuilder,
         recipe: &Recipe,
         data: DataShape,
+        window: usize,
         memory: u64,
     ) -> Result<Program, TrainError> {
         let model = Autoencoder::new(&mut plan, &recipe.model.shape(data.image))?;
         let features = data.image.features();
         let batch = recipe.train.batch;
         let steps = data.train / batch;
-        let [images, held_out] = [
-            ("train.images", data.train),
-            ("held_out.images", data.held_out),
-        ]
-        .map(|(name, count)| plan.persistent(name, Element::Byte, count * features));
+        let window = window.clamp(1, steps);
+        let resident = match window == steps {
+            true => data.train, // the shuffle may choose any of them
+            false => window * batch,
+        };
+        let images = plan.persistent("train.images", Element::Byte, resident * features);
         let order = plan.persistent("train.order", Element::Index, steps * batch);
         let clock = plan.persistent("clock", Element::Index, 2);
         let schedule = plan.persistent("adam.schedule", Element::Real, 2 * steps);
@@ -149,20 +160,23 @@ impl Program {
         let mut evaluation = Vec::new();
         let per_batch = evaluation_batch(data.image);
         let (full, rest) = (data.held_out / per_batch, data.held_out % per_batch);
+        let at_a_time = (HELD_OUT_BYTES / (per_batch * features)).clamp(1, full.max(1));
+        let most = (at_a_time * per_batch).min(data.held_out);
+        let held_out = plan.persistent("held_out.images", Element::Byte, most * features);
+        let held_out_order = plan.persistent("held_out.order", Element::Index, most);
         let passes = [
-            ("evaluate", full, per_batch, 0),
-            ("evaluate rest", 1, rest, full),
+            ("evaluate", full, at_a_time, per_batch, 0),
+            ("evaluate rest", 1, 1, rest, full * per_batch),
         ];
-        for (name, times, rows, batches_before) in passes {
-            if times * rows == 0 {
+        for (name, batches, at_a_time, rows, first) in passes {
+            if batches * rows == 0 {
                 continue;
             }
-            let order = plan.persistent(format!("{name}.order"), Element::Index, times * rows);
-            let losses = plan.persistent(format!("{name}.losses"), Element::Real, times);
+            let losses = plan.persistent(format!("{name}.losses"), Element::Real, at_a_time);
             let routine = plan.begin(name);
             let source = Source {
                 images: held_out,
-                order,
+                order: held_out_order,
                 clock,
                 image: data.image,
                 noise: noise(recipe, Stream::Evaluation),
@@ -174,10 +188,10 @@ impl Program {
             plan.launch("clock", Advance { clock });
             evaluation.push(EvaluationPass {
                 routine,
-                times,
+                batches,
+                at_a_time,
                 rows,
-                first: batches_before * per_batch,
-                order,
+                first,
                 losses,
             });
         }
@@ -186,12 +200,14 @@ impl Program {
             parameters: model.parameters,
             train,
             steps,
+            window,
             images,
             order,
             clock,
             schedule,
             losses,
             held_out,
+            held_out_order,
             evaluation,
         })
     }

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::machine::memory_limit;
 use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 
+use super::windows::{self, Windows};
 use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
 
 /// Steps given to the device at a time: between them the loop listens for an interrupt.
@@ -55,9 +57,14 @@ pub struct Trainer {
     recipe: Recipe,
     program: Program,
     device: Box<dyn Device>,
-    images: usize,
+    train: Images,
+    held_out: Images,
     /// Where the device stands.
     progress: Progress,
+    /// Steps of this epoch whose images the device holds.
+    loaded: Range<usize>,
+    /// The images of the steps behind them; none if the device holds the whole data set.
+    windows: Option<Windows>,
     /// Losses of this epoch's steps before the run was resumed, from the checkpoint.
     earlier_losses: Vec<f32>,
     /// What the device is put back to when a number goes wrong.
@@ -65,9 +72,10 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Loads images and a model, new or from a checkpoint, onto a device.
+    /// Loads images and a model, new or from a checkpoint, onto a device. If it cannot hold all
+    /// training images, they come to it in windows, with the same results to the last bit.
     ///
-    /// `train` and `held_out` must hold bytes, in images of one size.
+    /// `train` and `held_out` must hold images of one size.
     pub fn new(
         recipe: &Recipe,
         train: &Images,
@@ -82,10 +90,12 @@ impl Trainer {
             held_out,
             backend,
             checkpoint,
+            None,
         )
     }
 
-    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say.
+    /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say, with the
+    /// images of `window` steps at a time on the device; as many as fit if none is given.
     pub fn in_plan(
         plan: PlanBuilder,
         recipe: &Recipe,
@@ -93,6 +103,7 @@ impl Trainer {
         held_out: &Images,
         backend: &Backend,
         checkpoint: Option<Checkpoint>,
+        window: Option<usize>,
     ) -> Result<Trainer, TrainError> {
         let batch = recipe.train.batch;
         if batch > train.count {
@@ -106,29 +117,81 @@ impl Trainer {
             held_out: held_out.count,
             image: train.shape(),
         };
-        let program = Program::in_plan(plan, recipe, shape, memory_limit())?;
+        let bytes = |images: usize| (images * train.features()) as u64;
+        let all = bytes(train.count);
+        let window = window.unwrap_or_else(|| {
+            windows::window(
+                train.count / batch,
+                bytes(batch),
+                all,
+                backend.largest_buffer(),
+            )
+        });
+        let program = Program::in_plan(plan, recipe, shape, window, memory_limit())?;
         let mut device = backend.load(program.plan.clone())?;
-        device.write(program.images, HostData::Byte(&train.bytes()))?;
-        device.write(program.held_out, HostData::Byte(&held_out.bytes()))?;
-        for pass in &program.evaluation {
-            let last = pass.first + pass.times * pass.rows;
-            let order: Vec<u32> = (pass.first as u32..last as u32).collect();
-            device.write(pass.order, HostData::Index(&order))?;
-        }
+        let order: Vec<u32> = (0..program.held_out_order.len as u32).collect();
+        device.write(program.held_out_order, HostData::Index(&order))?;
         let checkpoint = checkpoint.unwrap_or_else(|| {
             Checkpoint::initial(&program.parameters, train.shape(), recipe.train.seed)
         });
         let mut trainer = Trainer {
             recipe: recipe.clone(),
-            program,
             device,
-            images: train.count,
+            train: train.clone(),
+            held_out: held_out.clone(),
             progress: Progress::default(),
+            loaded: 0..0,
+            windows: None,
+            program,
             earlier_losses: Vec::new(),
             last_good: checkpoint,
         };
+        trainer.load_all()?;
         trainer.restore()?;
         Ok(trainer)
+    }
+
+    /// Uploads the whole data set, if the device is to hold it.
+    fn load_all(&mut self) -> Result<(), TrainError> {
+        /// Images at a time: a multiple of four, because GPUs take bytes in words of four.
+        const IMAGES: usize = 1 << 14;
+        if self.is_streamed() {
+            return Ok(());
+        }
+        let (count, features) = (self.train.count, self.train.features());
+        let mut bytes = vec![0; count.min(IMAGES) * features];
+        for first in (0..count).step_by(IMAGES) {
+            let block = first..count.min(first + IMAGES);
+            let bytes = &mut bytes[..block.len() * features];
+            let view = self.program.images.part(first * features, bytes.len());
+            self.train.copy_bytes(block, bytes)?;
+            self.device.write(view, HostData::Byte(bytes))?;
+        }
+        self.loaded = 0..self.program.steps;
+        Ok(())
+    }
+
+    /// Whether training images come to the device in windows.
+    pub fn is_streamed(&self) -> bool {
+        self.program.window < self.program.steps
+    }
+
+    /// Brings the images of the next step to the device, with the rest of their window, unless they
+    /// are there.
+    fn provide_images(&mut self) -> Result<(), TrainError> {
+        let (position, steps) = (self.progress.position, self.program.steps);
+        if position == steps || self.loaded.contains(&position) {
+            return Ok(());
+        }
+        if let Some(windows) = &mut self.windows {
+            let bytes = windows.next()?;
+            self.device
+                .write(self.program.images, HostData::Byte(&bytes))?;
+            let window = self.program.window;
+            let first = position / window * window;
+            self.loaded = first..steps.min(first + window);
+        }
+        Ok(())
     }
 
     /// Where training stands.
@@ -158,7 +221,7 @@ impl Trainer {
     }
 
     /// Puts the device back to the last good checkpoint and to its place in the epoch.
-    fn restore(&mut self) -> Result<(), DeviceError> {
+    fn restore(&mut self) -> Result<(), TrainError> {
         let device = self.device.as_mut();
         self.last_good.write(&self.program.parameters, device)?;
         self.progress = self.last_good.progress;
@@ -166,8 +229,9 @@ impl Trainer {
         self.prepare_epoch()
     }
 
-    /// Uploads this epoch's shuffle and learning rates, and sets the clock.
-    fn prepare_epoch(&mut self) -> Result<(), DeviceError> {
+    /// Uploads this epoch's shuffle and learning rates, or begins to read its windows, and sets the
+    /// clock.
+    fn prepare_epoch(&mut self) -> Result<(), TrainError> {
         let Progress {
             epoch,
             position,
@@ -175,12 +239,21 @@ impl Trainer {
         } = self.progress;
         let program = &self.program;
 
-        let mut order: Vec<u32> = (0..self.images as u32).collect();
+        let mut order: Vec<u32> = (0..self.train.count as u32).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(self.recipe.train.seed);
         // Stream 0 drew the initial weights; every epoch has its own, whenever it runs.
         rng.set_stream(1 + epoch as u64);
         order.shuffle(&mut rng);
         order.truncate(program.order.len);
+        if self.is_streamed() {
+            let window = program.window * self.recipe.train.batch;
+            let passed = position / program.window * window;
+            let in_window: Vec<u32> = (0..order.len()).map(|i| (i % window) as u32).collect();
+            order.drain(..passed);
+            self.windows = Some(Windows::start(self.train.clone(), order, window)?);
+            self.loaded = 0..0;
+            order = in_window;
+        }
         self.device.write(program.order, HostData::Index(&order))?;
 
         let hyper = Hyperparameters::default();
@@ -192,15 +265,21 @@ impl Trainer {
         self.device
             .write(program.schedule, HostData::Double(&schedule))?;
         let clock = [position as u32, step as u32];
-        self.device.write(program.clock, HostData::Index(&clock))
+        self.device.write(program.clock, HostData::Index(&clock))?;
+        self.provide_images()
     }
 
     /// Runs `count` steps of this epoch.
-    pub fn run_steps(&mut self, count: usize) -> Result<(), DeviceError> {
-        assert!(self.progress.position + count <= self.program.steps);
-        self.device.run(self.program.train, count)?;
-        self.progress.position += count;
-        self.progress.step += count as u64;
+    pub fn run_steps(&mut self, count: usize) -> Result<(), TrainError> {
+        let last = self.progress.position + count;
+        assert!(last <= self.program.steps);
+        while self.progress.position < last {
+            let now = last.min(self.loaded.end) - self.progress.position;
+            self.device.run(self.program.train, now)?;
+            self.progress.position += now;
+            self.progress.step += now as u64;
+            self.provide_images()?;
+        }
         Ok(())
     }
 
@@ -214,20 +293,35 @@ impl Trainer {
     }
 
     /// Mean loss of the held-out images, every one of them.
-    pub fn held_out_loss(&mut self) -> Result<f64, DeviceError> {
-        let (mut sum, mut images) = (0.0, 0);
-        for pass in &self.program.evaluation {
-            // The step is part of the noise's counter: no two batches share their noise.
-            let clock = [0, (pass.first / pass.rows) as u32];
-            self.device
-                .write(self.program.clock, HostData::Index(&clock))?;
-            self.device.run(pass.routine, pass.times)?;
-            for loss in self.device.read_real(pass.losses)? {
-                sum += f64::from(loss) * pass.rows as f64;
-                images += pass.rows;
+    pub fn held_out_loss(&mut self) -> Result<f64, TrainError> {
+        let Program {
+            held_out,
+            clock,
+            evaluation,
+            ..
+        } = &self.program;
+        let features = self.held_out.features();
+        let mut bytes = vec![0; held_out.len];
+        let mut sum = 0.0;
+        for pass in evaluation {
+            for done in (0..pass.batches).step_by(pass.at_a_time) {
+                let times = pass.at_a_time.min(pass.batches - done);
+                let first = pass.first + done * pass.rows;
+                let images = first..first + times * pass.rows;
+                let block = &mut bytes[..images.len() * features];
+                self.held_out.copy_bytes(images, block)?;
+                self.device.write(*held_out, HostData::Byte(&bytes))?;
+                // The step is part of the noise's counter: no two batches share their noise.
+                let step = (first / pass.rows) as u32;
+                self.device.write(*clock, HostData::Index(&[0, step]))?;
+                self.device.run(pass.routine, times)?;
+                let losses = self.device.read_real(pass.losses)?;
+                for loss in &losses[..times] {
+                    sum += f64::from(*loss) * pass.rows as f64;
+                }
             }
         }
-        Ok(sum / images as f64)
+        Ok(sum / self.held_out.count as f64)
     }
 
     /// Trains until the recipe's epochs are done or `interrupt` is set, leaving a checkpoint at
@@ -252,9 +346,7 @@ impl Trainer {
             let seconds = began.elapsed().as_secs_f64();
             let images = (self.program.steps - first) * self.recipe.train.batch;
             let test_loss = self.held_out_loss()?;
-            self.progress.epoch += 1;
-            self.progress.position = 0;
-            self.earlier_losses.clear();
+            self.end_epoch();
             let record = EpochRecord {
                 epoch: self.progress.epoch,
                 step: self.progress.step,
@@ -269,6 +361,18 @@ impl Trainer {
             self.prepare_epoch()?;
         }
         Ok(Outcome::Finished)
+    }
+
+    fn end_epoch(&mut self) {
+        self.progress.epoch += 1;
+        self.progress.position = 0;
+        self.earlier_losses.clear();
+    }
+
+    /// Goes on to the next epoch once all steps of one were run by hand.
+    pub fn next_epoch(&mut self) -> Result<(), TrainError> {
+        self.end_epoch();
+        self.prepare_epoch()
     }
 
     /// Runs the rest of an epoch. False if interrupted.
@@ -304,7 +408,7 @@ impl Trainer {
 
     /// Finds the first value that is not finite: trains again from the last good state (the same
     /// bits come out) up to the bad step, and looks at every buffer after each of its launches.
-    fn locate(&mut self, position: usize, loss: f32) -> Result<TrainError, DeviceError> {
+    fn locate(&mut self, position: usize, loss: f32) -> Result<TrainError, TrainError> {
         self.restore()?;
         let replayed = position - self.progress.position;
         self.run_steps(replayed)?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use diabolo::data::catalogue::{Selection, load};
-use diabolo::data::{DataError, Images, Pixels};
+use diabolo::data::{DataError, Images};
 use diabolo::image::ImageShape;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
@@ -44,11 +44,12 @@ pub fn shape(height: usize, width: usize, channels: usize) -> ImageShape {
     }
 }
 
-pub fn bytes(images: &Images) -> &[u8] {
-    match &images.pixels {
-        Pixels::Bytes(bytes) => bytes,
-        Pixels::Real(_) => panic!("expected bytes"),
-    }
+pub fn bytes(images: &Images) -> Vec<u8> {
+    let mut bytes = vec![0; images.count * images.features()];
+    images
+        .copy_bytes(0..images.count, &mut bytes)
+        .expect("readable");
+    bytes
 }
 
 /// A picture of one colour.

@@ -83,7 +83,9 @@ fn pytorch_s_models_give_its_codes_and_its_images() {
             height,
             width,
             channels,
-            pixels: Pixels::Real(values.iter().map(|&value| value as f32).collect()),
+            pixels: Pixels::Real(std::sync::Arc::new(
+                values.iter().map(|&value| value as f32).collect(),
+            )),
         };
         for (device, backend) in &backends {
             let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
@@ -151,7 +153,7 @@ fn pytorch_loads_models_and_gives_the_same_codes_and_images() {
         let mut recipe = quick(name);
         recipe.data.train_images = Some(2560);
         recipe.data.test_images = Some(256);
-        let values = digits.to_f32();
+        let values = digits.to_f32().expect("in memory");
         check_in_pytorch(&python, &recipe, (&[100, 28, 28, 1], &values));
     }
     // Colour, more rows than columns, odd sizes behind the poolings of either kind.

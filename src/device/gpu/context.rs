@@ -114,6 +114,14 @@ impl GpuContext {
         self.software
     }
 
+    /// Bytes of the largest buffer that a kernel can be given whole.
+    pub fn largest_buffer(&self) -> u64 {
+        let limits = &self.limits;
+        limits
+            .max_buffer_size
+            .min(limits.max_storage_buffer_binding_size)
+    }
+
     /// An error in this adapter's name.
     pub(super) fn error(&self, reason: impl ToString) -> DeviceError {
         DeviceError::Gpu {
