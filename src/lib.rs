@@ -23,6 +23,7 @@
 //!
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
+//! 8. [`ceilings`] measures what a device can do at best.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
@@ -57,6 +58,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod ceilings;
 pub mod data;
 pub mod device;
 pub mod evaluate;

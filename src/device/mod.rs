@@ -25,11 +25,15 @@ pub trait Device {
     /// The plan it holds.
     fn plan(&self) -> &Plan;
 
-    /// Runs a routine `times` times. A GPU may return before the work is done; reading waits.
+    /// Runs a routine `times` times. A GPU may return before the work is done; reading waits,
+    /// and so does [`wait`](Self::wait).
     fn run(&mut self, routine: RoutineId, times: usize) -> Result<(), DeviceError>;
 
     /// Runs one launch of a routine: for lockstep and for finding where a number went wrong.
     fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError>;
+
+    /// Waits until all that was run is done.
+    fn wait(&mut self) -> Result<(), DeviceError>;
 
     /// Fills a view from the host.
     ///

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::plan::Plan;
 
 use super::cpu::Cpu;
-use super::gpu::{Gpu, GpuContext, GpuOptions};
+use super::gpu::{Gpu, GpuContext, GpuOptions, is_software};
 use super::{Device, DeviceError, DeviceInfo};
 
 /// What a user may ask for.
@@ -152,10 +152,6 @@ fn adapters() -> Vec<wgpu::Adapter> {
         wgpu::DeviceType::Cpu => 3,
     });
     adapters
-}
-
-fn is_software(adapter: &wgpu::Adapter) -> bool {
-    adapter.get_info().device_type == wgpu::DeviceType::Cpu
 }
 
 fn names(adapters: &[wgpu::Adapter]) -> String {

@@ -17,6 +17,11 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// Bytes read and written.
+    pub fn bytes(&self) -> u64 {
+        self.read + self.written
+    }
+
     /// The cost of `flops` over operands that are each touched whole, four bytes an element.
     pub(crate) fn over(flops: u64, operands: &[Operand]) -> Cost {
         let mut cost = Cost {

@@ -38,6 +38,11 @@ impl GpuOptions {
     }
 }
 
+/// Whether an adapter computes on the CPU after all.
+pub(in crate::device) fn is_software(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_info().device_type == wgpu::DeviceType::Cpu
+}
+
 /// An adapter's device and queue, and the pipelines compiled so far.
 pub struct GpuContext {
     pub(super) device: wgpu::Device,
@@ -50,6 +55,7 @@ pub struct GpuContext {
     /// Why the device is lost, if it is.
     lost: Arc<OnceLock<String>>,
     name: String,
+    software: bool,
 }
 
 impl GpuContext {
@@ -93,12 +99,18 @@ impl GpuContext {
             complaint,
             lost,
             name,
+            software: is_software(adapter),
         }))
     }
 
     /// The adapter's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it computes on the CPU after all.
+    pub fn is_software(&self) -> bool {
+        self.software
     }
 
     /// An error in this adapter's name.

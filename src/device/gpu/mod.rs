@@ -8,6 +8,7 @@ mod context;
 mod pipelines;
 mod program;
 
+pub(super) use context::is_software;
 pub use context::{GpuContext, GpuOptions};
 pub use pipelines::specialise;
 pub use program::{Counters, Gpu};

@@ -322,6 +322,11 @@ impl Device for Gpu {
         self.context.check()
     }
 
+    fn wait(&mut self) -> Result<(), DeviceError> {
+        self.context.wait()?;
+        self.context.check()
+    }
+
     fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError> {
         data.check(&self.plan, view)?;
         let Some(buffer) = self.slot(view) else {
