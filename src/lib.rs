@@ -23,7 +23,8 @@
 //!
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
-//! 8. [`ceilings`] measures what a device can do at best.
+//! 8. [`ceilings`] measures what a device can do at best, [`bench`](mod@bench) how near kernels, steps and
+//!    searches come to it.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
@@ -58,6 +59,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod ceilings;
 pub mod data;
 pub mod device;

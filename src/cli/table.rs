@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use diabolo::bench;
 use diabolo::evaluate::{Denoising, K, Row};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
@@ -223,4 +224,68 @@ pub fn lockstep_launches<'a>(
         ]);
     }
     table
+}
+
+/// Benchmarks; columns that no row fills are left out.
+pub fn benchmarks(rows: &[bench::Row]) -> Table {
+    type Column = (&'static str, bool, fn(&bench::Row) -> String);
+    let columns: [Column; 16] = [
+        ("workload", false, |row| row.workload.to_owned()),
+        ("what", false, |row| row.detail.clone().unwrap_or_default()),
+        ("kernel", false, |row| row.kernel.clone()),
+        ("shapes", false, |row| {
+            row.shapes.clone().unwrap_or_default()
+        }),
+        ("device", false, |row| row.device.clone()),
+        ("batch", true, |row| or_empty(row.batch.as_ref())),
+        ("median ms", true, |row| digits(row.median_ms)),
+        ("least", true, |row| digits(row.min_ms)),
+        ("quartiles", true, |row| {
+            format!("{} … {}", digits(row.low_ms), digits(row.high_ms))
+        }),
+        ("GFLOP/s", true, |row| {
+            or_empty(row.gflops.map(digits).as_ref())
+        }),
+        ("GB/s", true, |row| {
+            or_empty(row.gbytes_per_s.map(digits).as_ref())
+        }),
+        ("% of ceiling", true, |row| {
+            or_empty(row.pct_of_ceiling.map(|part| format!("{part:.0}")).as_ref())
+        }),
+        ("upload", true, |row| {
+            or_empty(row.upload_ms.map(digits).as_ref())
+        }),
+        ("dispatch", true, |row| {
+            or_empty(row.dispatch_ms.map(digits).as_ref())
+        }),
+        ("compute", true, |row| {
+            or_empty(row.compute_ms.map(digits).as_ref())
+        }),
+        ("read-back", true, |row| {
+            or_empty(row.readback_ms.map(digits).as_ref())
+        }),
+    ];
+    let filled = |column: &Column| rows.iter().any(|row| !(column.2)(row).is_empty());
+    let columns: Vec<Column> = columns.into_iter().filter(filled).collect();
+    let mut table = new([]);
+    table.set_header(columns.iter().map(|(name, ..)| *name));
+    for (column, (_, right, _)) in table.column_iter_mut().zip(&columns) {
+        if *right {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for row in rows {
+        table.add_row(columns.iter().map(|(.., cell)| cell(row)));
+    }
+    table
+}
+
+fn or_empty(value: Option<&impl ToString>) -> String {
+    value.map_or(String::new(), ToString::to_string)
+}
+
+/// A positive number to three significant digits.
+fn digits(value: f64) -> String {
+    let before = value.log10().floor() as i32 + 1;
+    format!("{value:.*}", (3 - before).clamp(0, 6) as usize)
 }

@@ -21,7 +21,7 @@ const CHOICES: [usize; 6] = [1, 3, 5, 7, 9, 15];
 /// Labelled images, at most, whose labels are predicted from the others to choose k.
 const HELD_BACK: usize = 500;
 /// Queries per block: 60,000 distances to each, twice, stay below 128 MB.
-const BLOCK: usize = 250;
+pub(crate) const BLOCK: usize = 250;
 
 /// What is to be measured.
 #[derive(Clone, Debug)]

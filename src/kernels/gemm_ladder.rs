@@ -149,7 +149,8 @@ fn in_order<T: Scalar>([_, k, n]: [usize; 3], a: &[T], b: &[T], y: &mut [T]) {
 }
 
 /// The same, a block of b at a time, 256 KiB in f32: it stays in the second-level cache while all
-/// rows of a pass by.
+/// rows of a pass by. Pays where b as a whole is larger than any cache; each sum is still loaded and
+/// stored for every product added to it, which is what limits both.
 fn blocked<T: Scalar>([_, k, n]: [usize; 3], a: &[T], b: &[T], y: &mut [T]) {
     const DEPTH: usize = 128;
     const COLS: usize = 512;
@@ -178,9 +179,10 @@ fn blocked<T: Scalar>([_, k, n]: [usize; 3], a: &[T], b: &[T], y: &mut [T]) {
 mod packed {
     use super::{Scalar, parallel};
 
-    /// The micro-kernel's tile of y: what the vector registers hold.
-    const ROWS: usize = 8;
-    const COLS: usize = 32;
+    /// The micro-kernel's tile of y: sixteen vector registers of AVX-512. Wide, for compilers make vector
+    /// code of the innermost loop only where it is long (of 8×32 they make code half as fast).
+    const ROWS: usize = 4;
+    const COLS: usize = 64;
     /// The block of b that stays in the second-level cache: 512 KiB in f32.
     const BLOCK_DEPTH: usize = 256;
     const BLOCK_COLS: usize = 512;
