@@ -107,12 +107,15 @@ fn steps(root: &Area, rows: &[Row]) -> Result<(), Box<dyn Error>> {
 /// SVG picture. There must be a row at least.
 pub fn draw_rates(title: &str, rows: &[Row], path: &Path) -> Result<(), FileError> {
     let mut svg = String::new();
-    let height = 110 + 18 * rows.len() as u32;
-    let root = SVGBackend::with_string(&mut svg, (960, height)).into_drawing_area();
+    let height = 140 + 18 * rows.len() as u32;
+    let root = SVGBackend::with_string(&mut svg, (820, height)).into_drawing_area();
     rates(&root, title, rows).expect("a string takes everything");
     drop(root);
     write(path, &svg)
 }
+
+/// Width of what is written before the bars.
+const LABELS: u32 = 240;
 
 fn rates(root: &Area, title: &str, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     root.fill(&WHITE)?;
@@ -120,12 +123,14 @@ fn rates(root: &Area, title: &str, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     let ceiling = |row: &Row| row.ceiling_gflops().unwrap_or(0.0);
     let most = rows.iter().map(|row| rate(row).max(ceiling(row)));
     let most = most.fold(0.0, f64::max);
-    let count = rows.len() as f64;
+    let (numbers, names) = numbered(rows, |row| row.device.clone());
+    // Below the last bar there is room for the legend.
+    let count = rows.len() as f64 + 1.0 + 1.2 * names.len() as f64;
     let mut chart = ChartBuilder::on(root)
         .caption(title, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(380)
+        .y_label_area_size(LABELS)
         // The first row on top.
         .build_cartesian_2d(0.0..1.08 * most, count..0.0)?;
     chart
@@ -135,7 +140,6 @@ fn rates(root: &Area, title: &str, rows: &[Row]) -> Result<(), Box<dyn Error>> {
         .disable_y_axis()
         .light_line_style(WHITE)
         .draw()?;
-    let (numbers, names) = numbered(rows, |row| row.device.clone());
     for (number, name) in names.into_iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
         let bars = rows
@@ -161,7 +165,7 @@ fn rates(root: &Area, title: &str, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     for (at, row) in rows.iter().enumerate() {
         let (_, y) = chart.backend_coord(&(0.0, at as f64 + 0.5));
         let style = ("sans-serif", 12).into_text_style(root).pos(right_middle());
-        root.draw_text(&label(row), &style, (385, y))?;
+        root.draw_text(&label(row), &style, (LABELS as i32 + 5, y))?;
     }
     chart
         .configure_series_labels()
