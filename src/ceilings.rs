@@ -4,7 +4,8 @@
 //! than its memory traffic at the rate of a copy: the roofline (Williams, Waterman and Patterson,
 //! “Roofline: an insightful visual performance model”, 2009). Both rates are measured by launches on
 //! the device itself, so the same code serves the CPU and every GPU. The copy's rate depends on how much
-//! it touches: data that a cache holds are judged by that cache.
+//! it touches: data that a cache holds are judged by that cache. Bytes are counted as costs count them,
+//! four to a real, in f64 too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

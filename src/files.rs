@@ -38,21 +38,6 @@ pub fn temporary_name() -> Builder<'static, 'static> {
     builder
 }
 
-/// Errors if no file can be made beside `path`: better known before hours of work than after them.
-pub fn check_writable(path: &Path) -> Result<(), FileError> {
-    let made = temporary_name().tempfile_in(folder_of(path));
-    let problem = match made {
-        Ok(_) if path.is_dir() => io::Error::from(io::ErrorKind::IsADirectory),
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    Err(FileError {
-        path: path.to_owned(),
-        step: "creating a file there",
-        source: problem,
-    })
-}
-
 /// Writes the file at `path` whole or not at all.
 ///
 /// `write` fills a temporary file in the same folder, because a rename is atomic only within one
@@ -155,16 +140,6 @@ mod tests {
         write_atomically(&path, |writer| writer.write_all(b"x")).unwrap_err();
         assert!(path.is_dir());
         assert_eq!(names(folder.path()), ["result"]);
-        check_writable(&path).unwrap_err();
-    }
-
-    #[test]
-    fn a_folder_is_tried_before_the_work_and_left_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        check_writable(&folder.path().join("result")).unwrap();
-        assert!(names(folder.path()).is_empty());
-        let error = check_writable(&folder.path().join("absent").join("result")).unwrap_err();
-        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

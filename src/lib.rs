@@ -23,8 +23,8 @@
 //!
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
-//! 8. [`ceilings`] measures what a device can do at best, [`bench`](mod@bench) how near kernels, steps and
-//!    searches come to it.
+//! 8. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
+//!    machine itself sets; [`bench`](mod@bench) times kernels, steps and searches, and compares devices.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:
@@ -77,4 +77,5 @@ pub mod recipe;
 pub mod report;
 pub mod rounding;
 pub mod scalar;
+pub mod trace;
 pub mod train;

@@ -9,8 +9,7 @@
 use serde::Serialize;
 
 use crate::device::{Device, DeviceError, HostData};
-use crate::kernels::UNUSED;
-use crate::plan::{Element, Launch, Operand, Plan, View};
+use crate::plan::{Element, Operand, Plan, View};
 use crate::rounding::{Disturber, MARGIN, largest, unit};
 use crate::train::Trainer;
 
@@ -254,14 +253,6 @@ fn relative(a: &[f64], b: &[f64]) -> f64 {
     }
 }
 
-/// `a [128, 784], b [784, 512], …`
-fn shapes(launch: &Launch) -> String {
-    let operands = launch.kernel.operands();
-    let operands = operands.iter().filter(|operand| operand.name != UNUSED);
-    let shapes = operands.map(|operand| format!("{} {:?}", operand.name, operand.shape()));
-    shapes.collect::<Vec<_>>().join(", ")
-}
-
 /// What a launch wrote on a device, and what it should have written, operand by operand.
 struct Outcome {
     written: Vec<Vec<f64>>,
@@ -339,7 +330,7 @@ pub fn run(
                 index,
                 launch: launch.label.clone(),
                 kernel: launch.kernel.name(),
-                shapes: shapes(launch),
+                shapes: launch.shapes(),
                 error: [0.0; 2],
                 added: [0.0; 2],
                 apart: 0.0,

@@ -166,6 +166,9 @@ fn csv_has_the_rows_of_json_and_a_chart_is_drawn() {
     }
     let picture = fs::read_to_string(folder.path().join("charts/new/ladder.svg")).expect("drawn");
     assert!(picture.starts_with("<svg") && picture.contains("matrix products"));
+    // What is there stays, unless it is to be replaced.
+    let error = fail(folder.path(), &[&["bench"], &arguments[..]].concat());
+    assert!(error.contains("--force"), "{error}");
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
         "{error}"
     );
     let error = refused(&["ladder", "--csv", "absent/rows.csv"]);
-    assert!(error.contains("absent/rows.csv"), "{error}");
+    assert!(error.contains("absent is no folder"), "{error}");
     fs::write(folder.path().join("file"), "").expect("writable");
     let error = refused(&["ladder", "--out", "file"]);
     assert!(error.contains("file"), "{error}");

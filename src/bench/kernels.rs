@@ -4,7 +4,6 @@
 //! come between.
 
 use crate::data::Images;
-use crate::kernels::UNUSED;
 use crate::plan::{Launch, PlanBuilder};
 use crate::train::{TrainError, Trainer};
 
@@ -17,32 +16,21 @@ fn is_timed(kernel: &str) -> bool {
     families.iter().any(|family| kernel.starts_with(family))
 }
 
-/// Which of a layer's three maps a launch is part of.
+/// Which of a layer's three maps a launch is part of; `backward` of layers that have but one gradient.
 fn pass(launch: &Launch) -> Option<&'static str> {
-    let label = &launch.label;
-    match label.split_once(" backward") {
-        Some((_, what)) if what.starts_with(": data") => Some("data gradient"),
-        Some((_, what)) if what.starts_with(": weight") => Some("weight gradient"),
-        Some(_) => Some("backward"),
-        None if label.contains(" forward") => Some("forward"),
-        None => None,
+    match launch.label.split_once(" backward: ") {
+        Some((_, what)) if what.starts_with("data") => Some("data gradient"),
+        Some((_, what)) if what.starts_with("weight") => Some("weight gradient"),
+        _ => launch.pass(),
     }
 }
 
-/// The operands' shapes, as in `128×784 784×512 → 128×512`.
+/// m×k×n of a product, else every operand's.
 fn shapes(launch: &Launch) -> String {
-    let operands = launch.kernel.operands();
-    let list = |written: bool| {
-        let operands = operands.iter();
-        let chosen =
-            operands.filter(|operand| operand.is_written() == written && operand.name != UNUSED);
-        let shapes = chosen.map(|operand| {
-            let sides: Vec<String> = operand.shape().iter().map(usize::to_string).collect();
-            sides.join("×")
-        });
-        shapes.collect::<Vec<_>>().join(" ")
-    };
-    format!("{} → {}", list(false), list(true))
+    match launch.kernel.product() {
+        Some([m, k, n]) => format!("{m}×{k}×{n}"),
+        None => launch.shapes(),
+    }
 }
 
 /// Times the launches of the workloads' training steps on every device, one row each.

@@ -14,11 +14,11 @@ use diabolo::bench::step::{Crossover, crossovers, step};
 use diabolo::bench::{Effort, Machine, Row, WORKLOADS};
 use diabolo::data::mnist;
 use diabolo::device::{Backend, Choice, select};
-use diabolo::files::{check_writable, write_atomically};
+use diabolo::files::write_atomically;
 use diabolo::machine::processor;
 use diabolo::report::benchmarks::{draw_rates, draw_steps};
 
-use super::{Done, Failure, Usage, print, progress, table};
+use super::{Done, Failure, Usage, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -77,6 +77,9 @@ pub struct Options {
     /// Also draw charts into this folder: kernels.svg, step.svg, knn.svg, ladder.svg
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
     /// Also put the tables into this file, each between its `<!-- bench ladder -->` and
     /// `<!-- end of bench ladder -->`
     #[arg(long, value_name = "FILE")]
@@ -227,17 +230,17 @@ impl Options {
 
     /// Errors if a result will have no place.
     fn check_places(&self) -> Result<(), Failure> {
-        let folder = self.out.as_deref();
-        if let Some(folder) = folder {
+        if let Some(folder) = &self.out {
             let failed = |error| format!("cannot make the folder {}: {error}", folder.display());
             fs::create_dir_all(folder).map_err(failed)?;
-            check_writable(&folder.join("step.svg"))?;
+            for &subject in self.subjects() {
+                refuse_unwritable(&chart_path(subject, folder), self.force)?;
+            }
         }
         if let Some(path) = &self.csv {
-            check_writable(path)?;
+            refuse_unwritable(path, self.force)?;
         }
         if let Some(path) = &self.markdown {
-            check_writable(path)?;
             let text = read_text(path)?;
             for subject in self.subjects() {
                 place_of(&text, subject.name(), path)?;
@@ -245,6 +248,10 @@ impl Options {
         }
         Ok(())
     }
+}
+
+fn chart_path(subject: Subject, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.svg", subject.name()))
 }
 
 fn describe(machine: &Machine) -> String {
@@ -380,7 +387,7 @@ fn tell_crossover(crossover: &Crossover) -> String {
 
 /// A subject's chart.
 fn draw(subject: Subject, rows: &[Row], folder: &Path) -> Result<(), Failure> {
-    let path = folder.join(format!("{}.svg", subject.name()));
+    let path = chart_path(subject, folder);
     let is_product = |row: &&Row| row.kernel == "gemm" || row.kernel.starts_with("conv2d");
     let (title, rows) = match subject {
         Subject::Kernels => {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use rayon::prelude::*;
 
-use diabolo::files::folder_of;
 use diabolo::gradcheck::{
     Case, MISTAKES, Mistake, Named, Row, Trouble, check, layer_cases, layer_names, model_case,
     sweep,
@@ -13,7 +12,7 @@ use diabolo::gradcheck::{
 use diabolo::recipe::{BUILT_IN, Recipe};
 use diabolo::report::differences;
 
-use super::{Done, Failure, Usage, backend, print, progress, refuse_to_replace, table};
+use super::{Done, Failure, Usage, backend, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -71,11 +70,7 @@ pub fn gradcheck(options: &Options) -> Result<Done, Failure> {
     }
     let mistake = options.mistake.as_deref().map(find_mistake).transpose()?;
     if let Some(picture) = &options.sweep {
-        refuse_to_replace(picture, options.force)?;
-        let folder = folder_of(picture);
-        if !folder.is_dir() {
-            return Err(format!("{} is no folder to draw in", folder.display()).into());
-        }
+        refuse_unwritable(picture, options.force)?;
     }
     let cases = cases(options)?;
     let devices = devices(&options.devices)?;

@@ -13,6 +13,7 @@ mod progress;
 mod recipes;
 mod run;
 mod table;
+mod trace;
 
 use std::error::Error;
 use std::fmt::Display;
@@ -25,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, Choice, Selected, select, select_with};
+use diabolo::files::folder_of;
 use diabolo::gradcheck::Named;
 
 /// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
@@ -45,6 +47,7 @@ use diabolo::gradcheck::Named;
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
                                              compare two devices launch by launch
   diabolo bench step --batch 1,16,128        time training steps
+  diabolo trace mnist-dense                  where a training step spends its time
 
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
@@ -77,6 +80,8 @@ enum Command {
     Lockstep(lockstep::Options),
     /// Time kernels, training steps, nearest neighbours and the ladder of matrix products
     Bench(bench::Options),
+    /// Show where a training step spends its time, launch by launch, against what the machine can do
+    Trace(trace::Options),
 }
 
 /// Where to compute.
@@ -147,6 +152,16 @@ fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Errors if no file can be put at `path`, before any work is done for it.
+fn refuse_unwritable(path: &Path, force: bool) -> Result<(), Failure> {
+    refuse_to_replace(path, force)?;
+    let folder = folder_of(path);
+    match folder.is_dir() {
+        true => Ok(()),
+        false => Err(format!("{} is no folder to write to", folder.display()).into()),
+    }
+}
+
 /// Writes a line to standard output. A reader that has gone away (`diabolo recipes | head -1`) wants
 /// no more, which is no error.
 fn print(text: impl Display) -> Result<(), Failure> {
@@ -178,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
         Command::Bench(options) => bench::bench(&options),
+        Command::Trace(options) => trace::run(&options),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use diabolo::bench;
 use diabolo::evaluate::{Denoising, K, Row};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
+use diabolo::trace::{Figures, GroupRow, LaunchRow, Trace};
 
 /// A rule above, below and under the header; nothing between the rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -226,65 +227,144 @@ pub fn lockstep_launches<'a>(
     table
 }
 
-/// Benchmarks; columns that no row fills are left out.
-pub fn benchmarks(rows: &[bench::Row]) -> Table {
-    type Column = (&'static str, bool, fn(&bench::Row) -> String);
-    let columns: [Column; 16] = [
-        ("workload", false, |row| row.workload.to_owned()),
-        ("what", false, |row| row.detail.clone().unwrap_or_default()),
-        ("kernel", false, |row| row.kernel.clone()),
-        ("shapes", false, |row| {
-            row.shapes.clone().unwrap_or_default()
-        }),
-        ("device", false, |row| row.device.clone()),
-        ("batch", true, |row| or_empty(row.batch.as_ref())),
-        ("median ms", true, |row| digits(row.median_ms)),
-        ("least", true, |row| digits(row.min_ms)),
-        ("quartiles", true, |row| {
-            format!("{} … {}", digits(row.low_ms), digits(row.high_ms))
-        }),
-        ("GFLOP/s", true, |row| {
-            or_empty(row.gflops.map(digits).as_ref())
-        }),
-        ("GB/s", true, |row| {
-            or_empty(row.gbytes_per_s.map(digits).as_ref())
-        }),
-        ("% of ceiling", true, |row| {
-            or_empty(row.pct_of_ceiling.map(|part| format!("{part:.0}")).as_ref())
-        }),
-        ("upload", true, |row| {
-            or_empty(row.upload_ms.map(digits).as_ref())
-        }),
-        ("dispatch", true, |row| {
-            or_empty(row.dispatch_ms.map(digits).as_ref())
-        }),
-        ("compute", true, |row| {
-            or_empty(row.compute_ms.map(digits).as_ref())
-        }),
-        ("read-back", true, |row| {
-            or_empty(row.readback_ms.map(digits).as_ref())
-        }),
-    ];
-    let filled = |column: &Column| rows.iter().any(|row| !(column.2)(row).is_empty());
-    let columns: Vec<Column> = columns.into_iter().filter(filled).collect();
-    let mut table = new([]);
-    table.set_header(columns.iter().map(|(name, ..)| *name));
-    for (column, (_, right, _)) in table.column_iter_mut().zip(&columns) {
-        if *right {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+/// What cost, time and rates are called, and their cells.
+const FIGURES: [&str; 8] = [
+    "MFLOP", "MB", "µs", "GFLOP/s", "GB/s", "FLOP/B", "ceiling", "share",
+];
+
+/// Three digits or so of a measured number: more would not repeat.
+pub fn short(value: f64) -> String {
+    match value {
+        value if !value.is_finite() => "–".to_owned(),
+        value if value == 0.0 || value >= 99.95 => format!("{value:.0}"),
+        value if value >= 9.995 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
     }
-    for row in rows {
-        table.add_row(columns.iter().map(|(.., cell)| cell(row)));
+}
+
+fn figures(figures: &Figures) -> impl Iterator<Item = String> {
+    let Figures { cost, .. } = figures;
+    [
+        short(1e-6 * cost.flops as f64),
+        short(1e-6 * cost.bytes() as f64),
+        short(1e6 * figures.seconds),
+        short(figures.gflops),
+        short(figures.gbytes_per_s),
+        short(figures.intensity),
+        format!("{:.0} %", figures.pct_of_ceiling),
+        format!("{:.1} %", 100.0 * figures.share),
+    ]
+    .into_iter()
+}
+
+/// A table whose last columns are the figures.
+fn with_figures(columns: &[&str]) -> Table {
+    let mut table = new([]);
+    table.set_header(columns.iter().chain(&FIGURES));
+    for column in table.column_iter_mut().skip(columns.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
 
-fn or_empty(value: Option<&impl ToString>) -> String {
-    value.map_or(String::new(), ToString::to_string)
+/// Every launch of a step.
+pub fn trace_launches(trace: &Trace) -> Table {
+    let on_gpu = trace.adapter.is_some();
+    let mut columns = vec!["layer", "kernel", "shape"];
+    if on_gpu {
+        columns.push("groups");
+    }
+    let mut table = with_figures(&columns);
+    for launch in &trace.launches {
+        let mut cells = vec![launch.layer.clone(), kernel(launch), shape(launch)];
+        cells.extend(launch.groups.map(|[x, y, z]| match [y, z] {
+            [1, 1] => times(&[x]),
+            [_, 1] => times(&[x, y]),
+            _ => times(&[x, y, z]),
+        }));
+        cells.extend(figures(&launch.figures));
+        table.add_row(cells);
+    }
+    table
 }
 
-/// A positive number to three significant digits.
+/// A kernel; of a matrix product also which of a layer's three it is.
+fn kernel(launch: &LaunchRow) -> String {
+    let part = launch.launch.strip_prefix(&launch.layer).unwrap_or("");
+    let part = part.trim_start_matches(" backward:");
+    match launch.kernel {
+        "gemm" => format!("gemm,{part}"),
+        kernel => kernel.to_owned(),
+    }
+}
+
+/// m×k×n of a product, else the shape of the largest operand.
+fn shape(launch: &LaunchRow) -> String {
+    match &launch.product {
+        Some(product) => times(product),
+        None => times(&launch.largest),
+    }
+}
+
+fn times(sizes: &[impl ToString]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    sizes.join("×")
+}
+
+/// Sums over kernels or layers.
+pub fn trace_groups(what: &str, groups: &[GroupRow]) -> Table {
+    let mut table = with_figures(&[what, "launches"]);
+    for group in groups {
+        let cells = [group.name.clone(), group.launches.to_string()];
+        table.add_row(cells.into_iter().chain(figures(&group.figures)));
+    }
+    table
+}
+
+/// Benchmarks; columns that no row fills are left out.
+pub fn benchmarks(rows: &[bench::Row]) -> Table {
+    type Cell = fn(&bench::Row) -> Option<String>;
+    let texts: [(&str, Cell); 5] = [
+        ("workload", |row| Some(row.workload.to_owned())),
+        ("what", |row| row.detail.clone()),
+        ("kernel", |row| Some(row.kernel.clone())),
+        ("shapes", |row| row.shapes.clone()),
+        ("device", |row| Some(row.device.clone())),
+    ];
+    let numbers: [(&str, Cell); 11] = [
+        ("batch", |row| row.batch.map(|batch| batch.to_string())),
+        ("median ms", |row| Some(digits(row.median_ms))),
+        ("least", |row| Some(digits(row.min_ms))),
+        ("quartiles", |row| {
+            let [low, high] = [row.low_ms, row.high_ms].map(digits);
+            Some(format!("{low} … {high}"))
+        }),
+        ("GFLOP/s", |row| row.gflops.map(short)),
+        ("GB/s", |row| row.gbytes_per_s.map(short)),
+        ("ceiling", |row| {
+            row.pct_of_ceiling.map(|part| format!("{part:.0} %"))
+        }),
+        ("upload", |row| row.upload_ms.map(digits)),
+        ("dispatch", |row| row.dispatch_ms.map(digits)),
+        ("compute", |row| row.compute_ms.map(digits)),
+        ("read-back", |row| row.readback_ms.map(digits)),
+    ];
+    let filled = |column: &&(&str, Cell)| rows.iter().any(|row| (column.1)(row).is_some());
+    let texts: Vec<_> = texts.iter().filter(filled).collect();
+    let numbers: Vec<_> = numbers.iter().filter(filled).collect();
+    let mut table = new([]);
+    table.set_header(texts.iter().chain(&numbers).map(|(name, _)| *name));
+    for column in table.column_iter_mut().skip(texts.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in rows {
+        let cells = texts.iter().chain(&numbers);
+        table.add_row(cells.map(|(_, cell)| cell(row).unwrap_or_default()));
+    }
+    table
+}
+
+/// A positive number to three significant digits, however small: milliseconds of a launch.
 fn digits(value: f64) -> String {
     let before = value.log10().floor() as i32 + 1;
     format!("{value:.*}", (3 - before).clamp(0, 6) as usize)

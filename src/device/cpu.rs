@@ -1,11 +1,12 @@
 //! The CPU device: the plan's launches, one after the other, each spread over a thread pool.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crate::plan::{Element, MemoryMap, Plan, RoutineId, View};
 use crate::scalar::Scalar;
 
-use super::{Device, DeviceError, DeviceInfo, HostData};
+use super::{Device, DeviceError, DeviceInfo, HostData, Span, Timing};
 
 /// All buffers of one element type, by memory slot.
 pub struct Table<E> {
@@ -209,6 +210,24 @@ impl<T: Scalar> Device for Cpu<T> {
         let kernel = &self.plan.launches(routine)[launch].kernel;
         self.pool.install(|| kernel.cpu(&mut self.memory));
         Ok(())
+    }
+
+    fn time_launches(&mut self, routine: RoutineId) -> Result<Timing, DeviceError> {
+        let launches = self.plan.launches(routine);
+        let memory = &mut self.memory;
+        let mut timing = Timing::default();
+        timing.launches.reserve(launches.len());
+        self.pool.install(|| {
+            let began = Instant::now();
+            let mut start = 0.0;
+            for launch in launches {
+                launch.kernel.cpu(memory);
+                let end = began.elapsed().as_secs_f64();
+                timing.launches.push(Span { start, end });
+                start = end;
+            }
+        });
+        Ok(timing)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

@@ -32,6 +32,12 @@ pub trait Device {
     /// Runs one launch of a routine: for lockstep and for finding where a number went wrong.
     fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError>;
 
+    /// Runs a routine once, on its own, and says when each of its launches ran. Slower than
+    /// [`run`](Self::run) on a GPU, where every launch is recorded as a pass of its own.
+    ///
+    /// Errors on a GPU without timestamp queries, or whose driver's timestamps make no sense.
+    fn time_launches(&mut self, routine: RoutineId) -> Result<Timing, DeviceError>;
+
     /// Waits until all that was run is done.
     fn wait(&mut self) -> Result<(), DeviceError>;
 
@@ -51,6 +57,33 @@ pub trait Device {
 
     /// Reads a view of indices, after all that was run before.
     fn read_index(&mut self, view: View) -> Result<Vec<u32>, DeviceError>;
+}
+
+/// A stretch of time, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Span {
+    /// When it begins.
+    pub start: f64,
+    /// When it ends.
+    pub end: f64,
+}
+
+impl Span {
+    /// Its length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.end - self.start
+    }
+}
+
+/// When a routine's launches ran.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timing {
+    /// Every launch in order, by the device's clock, from the start of the first. On a GPU launches
+    /// that do not depend on each other may overlap.
+    pub launches: Vec<Span>,
+    /// What the host did for it, by the host's clock, from when it was told to. Empty on the CPU,
+    /// where launches are calls.
+    pub host: Vec<(&'static str, Span)>,
 }
 
 /// What a report says of a device.

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
-use crate::plan::{Operand, View};
+use crate::plan::{Cost, Operand, View};
 use crate::scalar::Scalar;
 
 /// The constants of the update.
@@ -88,6 +88,15 @@ impl Kernel for Adam {
 
     fn flops(&self) -> u64 {
         12 * self.parameters.len as u64
+    }
+
+    fn cost(&self) -> Cost {
+        let parameters = self.parameters.len as u64;
+        Cost {
+            flops: self.flops(),
+            read: 4 * (4 * parameters + 2 + self.clock.len as u64), // one row of the schedule
+            written: 4 * 3 * parameters,
+        }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {

@@ -93,8 +93,12 @@ impl Shape {
         shape
     }
 
+    fn positions(&self, window: &Window) -> usize {
+        self.images * window.map_area()
+    }
+
     fn flops(&self, window: &Window) -> u64 {
-        2 * (self.images * window.map_area()) as u64 * (self.depth * self.maps) as u64
+        2 * self.positions(window) as u64 * (self.depth * self.maps) as u64
     }
 
     fn dims(&self, window: &Window, blocks: usize) -> Vec<u32> {
@@ -147,6 +151,11 @@ impl Kernel for Convolve {
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.y.view.len as u64 * epilogue
+    }
+
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.positions(&self.window), shape.depth, shape.maps])
     }
 
     fn scratch(&self) -> usize {
@@ -251,6 +260,11 @@ impl Kernel for DataGradient {
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
+    }
+
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.positions(&self.window), shape.maps, shape.depth])
     }
 
     fn scratch(&self) -> usize {
@@ -382,6 +396,11 @@ impl Kernel for WeightGradient {
 
     fn flops(&self) -> u64 {
         self.shape().flops(&self.window)
+    }
+
+    fn product(&self) -> Option<[usize; 3]> {
+        let shape = self.shape();
+        Some([shape.depth, shape.positions(&self.window), shape.maps])
     }
 
     fn scratch(&self) -> usize {

@@ -97,7 +97,7 @@ impl Kernel for Gather {
         let (rows, elements) = (self.clean.rows as u64, self.clean.view.len as u64);
         Cost {
             flops: self.flops(),
-            read: elements + 4 * rows,
+            read: elements + 4 * (rows + self.clock.len as u64),
             written: 8 * elements,
         }
     }

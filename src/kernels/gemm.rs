@@ -200,6 +200,10 @@ impl Kernel for Gemm {
         m * n * (2 * k + epilogue)
     }
 
+    fn product(&self) -> Option<[usize; 3]> {
+        Some(self.dims())
+    }
+
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let [m, k, n] = self.dims();
         let bias = self.bias.unwrap_or(self.b.view.part(0, 0));

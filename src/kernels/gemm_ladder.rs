@@ -75,6 +75,10 @@ impl<const N: usize> Kernel for Rung<N> {
         2 * m * n * k
     }
 
+    fn product(&self) -> Option<[usize; 3]> {
+        Some(self.dims())
+    }
+
     fn scratch(&self) -> usize {
         match N {
             3 => packed::SCRATCH,

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::parallel::{self, with_constant};
 use super::{Activation, Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
-use crate::plan::{Operand, View};
+use crate::plan::{Cost, Operand, View};
 use crate::scalar::Scalar;
 
 /// Elements summed by one block of the first pass.
@@ -146,6 +146,14 @@ impl Kernel for Finish {
 
     fn flops(&self) -> u64 {
         self.partial.len as u64 + 1
+    }
+
+    fn cost(&self) -> Cost {
+        Cost {
+            flops: self.flops(),
+            read: 4 * (self.partial.len + self.clock.len) as u64,
+            written: 4, // one of the losses
+        }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {

@@ -61,6 +61,11 @@ pub trait Kernel {
     /// Floating-point operations of one launch.
     fn flops(&self) -> u64;
 
+    /// m, k, n where it is a matrix product `[m, k] · [k, n]`, be its factors stored or implied.
+    fn product(&self) -> Option<[usize; 3]> {
+        None
+    }
+
     /// FLOPs and bytes; to be overridden where an operand is not touched whole.
     fn cost(&self) -> Cost {
         let mut operands = self.operands();
@@ -179,6 +184,11 @@ macro_rules! kernels {
             /// [`Kernel::operands`]
             pub fn operands(&self) -> Vec<Operand> {
                 match self { $(AnyKernel::$variant(kernel) => kernel.operands()),* }
+            }
+
+            /// [`Kernel::product`]
+            pub fn product(&self) -> Option<[usize; 3]> {
+                match self { $(AnyKernel::$variant(kernel) => kernel.product()),* }
             }
 
             /// [`Kernel::cost`]

@@ -108,11 +108,12 @@ impl Kernel for Distances {
     }
 
     fn cost(&self) -> Cost {
-        let bytes = 4 * self.dots.view.len as u64;
+        let dots = self.dots.view.len as u64;
+        let norms = (self.query_norms.len + self.reference_norms.len) as u64;
         Cost {
             flops: self.flops(),
-            read: bytes,
-            written: 2 * bytes,
+            read: 4 * (dots + norms),
+            written: 4 * 2 * dots,
         }
     }
 
@@ -218,6 +219,16 @@ impl Kernel for Nearest {
     fn flops(&self) -> u64 {
         // A comparison per candidate.
         (self.distances.rows * self.candidates.len) as u64
+    }
+
+    fn cost(&self) -> Cost {
+        // At most: draws that have candidates in common read their distances once.
+        let looked_at = self.distances.cols.min(self.candidates.len);
+        Cost {
+            flops: self.flops(),
+            read: 4 * (self.distances.rows * looked_at + self.candidates.len) as u64,
+            written: 4 * self.neighbours.len as u64,
+        }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {

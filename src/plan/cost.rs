@@ -3,10 +3,12 @@
 use std::iter::Sum;
 use std::ops::Add;
 
+use serde::Serialize;
+
 use super::Operand;
 
 /// Arithmetic and compulsory memory traffic, counted where a real is an `f32`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
     /// Floating-point operations; a multiply-add counts two, exp, ln and sqrt one each.
     pub flops: u64,

@@ -15,7 +15,7 @@ pub use builder::{PlanBuilder, PlanError};
 pub use cost::Cost;
 pub use memory::{MemoryMap, Slot};
 
-use crate::kernels::AnyKernel;
+use crate::kernels::{AnyKernel, UNUSED};
 
 /// One kernel launch, labelled with the layer that emitted it.
 #[derive(Clone, Debug)]
@@ -30,6 +30,28 @@ impl Launch {
     /// Whether it belongs to the backward pass, by its label.
     pub fn is_backward(&self) -> bool {
         self.label.contains("backward") || self.label.contains("gradient")
+    }
+
+    /// The layer, by its label: `encoder.0` of `encoder.0 backward: weight`.
+    pub fn layer(&self) -> &str {
+        let end = self.label.find([' ', ',']);
+        &self.label[..end.unwrap_or(self.label.len())]
+    }
+
+    /// The pass it belongs to, `forward` or `backward`; gathering, loss and update belong to none.
+    pub fn pass(&self) -> Option<&'static str> {
+        if self.is_backward() {
+            return Some("backward");
+        }
+        self.label.contains(" forward").then_some("forward")
+    }
+
+    /// `a [128, 784], b [784, 512], …`
+    pub fn shapes(&self) -> String {
+        let operands = self.kernel.operands();
+        let operands = operands.iter().filter(|operand| operand.name != UNUSED);
+        let shapes = operands.map(|operand| format!("{} {:?}", operand.name, operand.shape()));
+        shapes.collect::<Vec<_>>().join(", ")
     }
 
     /// Panics if the kernel writes a view that it also touches otherwise.

@@ -6,6 +6,7 @@ mod folder;
 mod grid;
 mod reconstructions;
 mod summary;
+pub mod timeline;
 
 pub use folder::{FolderError, RunFolder, Start};
 pub use grid::{write_grid, write_image};

@@ -15,6 +15,7 @@ pub fn small_conv() -> Recipe {
 }
 
 /// The digits they ask for.
+#[allow(dead_code)] // Nor does every one look at digits.
 pub fn digits() -> Dataset {
     let mut data = mnist::load().expect("bundled");
     data.truncate(600, 130);

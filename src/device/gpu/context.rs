@@ -59,13 +59,14 @@ pub struct GpuContext {
 }
 
 impl GpuContext {
-    /// Opens an adapter with its own limits, not WebGPU's defaults.
+    /// Opens an adapter with its own limits, not WebGPU's defaults, and with timestamps if it has them.
     pub fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Arc<Self>, DeviceError> {
         let name = adapter.get_info().name;
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("diabolo"),
             required_limits: limits.clone(),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };

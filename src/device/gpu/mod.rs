@@ -7,6 +7,7 @@
 mod context;
 mod pipelines;
 mod program;
+mod timing;
 
 pub(super) use context::is_software;
 pub use context::{GpuContext, GpuOptions};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::device::{Device, DeviceError, DeviceInfo, HostData};
+use crate::device::{Device, DeviceError, DeviceInfo, HostData, Timing};
 use crate::plan::{Launch, Operand, Plan, RoutineId, View};
 
 use super::GpuContext;
@@ -10,7 +10,7 @@ use super::pipelines::Pipeline;
 
 /// Dispatches recorded into one submission, at most: drivers give up on submissions that run for
 /// seconds, and the host should not run far ahead of an interrupt.
-const DISPATCHES_PER_SUBMIT: usize = 2048;
+pub(super) const DISPATCHES_PER_SUBMIT: usize = 2048;
 
 /// WebGPU's limit on work-groups in one dimension.
 const MAX_GROUPS: u32 = 65_535;
@@ -27,22 +27,31 @@ pub struct Counters {
 }
 
 /// A launch, ready to be recorded.
-struct Prepared {
+pub(super) struct Prepared {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     groups: [u32; 3],
 }
 
+impl Prepared {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
+        let [x, y, z] = self.groups;
+        pass.set_pipeline(&self.pipeline.compute);
+        pass.set_bind_group(0, &self.bindings, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 /// A plan loaded onto a GPU.
 pub struct Gpu {
-    context: Arc<GpuContext>,
+    pub(super) context: Arc<GpuContext>,
     plan: Arc<Plan>,
     /// One per memory slot; none where a slot holds nothing.
     slots: Vec<Option<wgpu::Buffer>>,
-    routines: Vec<Vec<Prepared>>,
+    pub(super) routines: Vec<Vec<Prepared>>,
     staging: Option<wgpu::Buffer>,
     info: DeviceInfo,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 /// Bytes of a slot or a view on the device: bytes come four to a word.
@@ -88,7 +97,12 @@ impl Gpu {
         self.counters
     }
 
-    fn create_buffer(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    pub(super) fn create_buffer(
+        &mut self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> wgpu::Buffer {
         self.counters.buffers += 1;
         self.context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
@@ -218,12 +232,7 @@ impl Gpu {
         let device = &self.context.device;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for launch in launches {
-            let [x, y, z] = launch.groups;
-            pass.set_pipeline(&launch.pipeline.compute);
-            pass.set_bind_group(0, &launch.bindings, &[]);
-            pass.dispatch_workgroups(x, y, z);
-        }
+        launches.for_each(|launch| launch.record(&mut pass));
         drop(pass);
         self.context.queue.submit([encoder.finish()]);
     }
@@ -231,9 +240,19 @@ impl Gpu {
     /// Copies a view's bytes to the host once everything before is done.
     fn read_bytes(&mut self, view: View) -> Result<Vec<u8>, DeviceError> {
         let (offset, bytes) = self.range(view);
-        if bytes == 0 {
-            return Ok(Vec::new());
+        match self.slot(view).cloned() {
+            Some(slot) if bytes > 0 => self.fetch(&slot, offset, bytes),
+            _ => Ok(Vec::new()),
         }
+    }
+
+    /// Copies part of a buffer to the host once everything before is done.
+    pub(super) fn fetch(
+        &mut self,
+        source: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<u8>, DeviceError> {
         let fits = |staging: &wgpu::Buffer| staging.size() >= bytes;
         let staging = match self.staging.take().filter(fits) {
             Some(staging) => staging,
@@ -243,7 +262,6 @@ impl Gpu {
             }
         };
         let context = &self.context;
-        let source = self.slot(view).expect("a view with bytes has a slot");
         let mut encoder = context
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -320,6 +338,10 @@ impl Device for Gpu {
         self.counters.submits += 1;
         self.counters.dispatches += 1;
         self.context.check()
+    }
+
+    fn time_launches(&mut self, routine: RoutineId) -> Result<Timing, DeviceError> {
+        self.timed(routine)
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {

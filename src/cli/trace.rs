@@ -1,0 +1,130 @@
+//! `diabolo trace`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use diabolo::recipe::Recipe;
+use diabolo::report::timeline;
+use diabolo::trace::{Trace, trace};
+
+use super::run::load;
+use super::{DeviceOptions, Done, Failure, print, progress, refuse_unwritable, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo trace mnist-dense                       every launch of a training step
+  diabolo trace reference-conv --device gpu --batch 1024
+  diabolo trace mnist-dense --json > trace.json
+  diabolo trace mnist-dense --perfetto trace.json   open it in https://ui.perfetto.dev
+
+Times are medians, by GPU timestamps or a monotonic clock on the CPU. The ceilings are this
+machine's own, measured beforehand: a large matrix product in FLOP/s, and copies in bytes read and
+written per second, of as much memory as the launch touches. `ceiling` is the time that the scarcer
+of the two would take, in percent of the time it took; more than 100 means that a launch found its
+data in a faster cache than a copy of that size does. The step is measured untraced, as training
+runs it, in turns with the traced steps.
+
+--json prints one object: recipe, device, adapter, threads, batch, image, steps,
+ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches,
+kernels, layers, total. A launch has launch, layer, pass, kernel, product [m, k, n], shapes,
+largest and groups; a kernel or layer has name and launches; all of them have flops, read, written
+(bytes), seconds, gflops, gbytes_per_s, intensity (FLOPs per byte), floor_seconds, pct_of_ceiling
+and share.")]
+pub struct Options {
+    /// A built-in recipe, or a file
+    recipe: String,
+    #[command(flatten)]
+    device: DeviceOptions,
+    /// Images per step, instead of the recipe's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch: Option<u32>,
+    /// Steps to trace [default: as many as take two seconds, and at least five]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    steps: Option<u32>,
+    /// Also write a few steps as a timeline for the Perfetto viewer
+    #[arg(long, value_name = "FILE.json")]
+    perfetto: Option<PathBuf>,
+    /// Replace that file if it is there
+    #[arg(long)]
+    force: bool,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> Result<Done, Failure> {
+    const RESOLUTION: f64 = 1000.0;
+    let mut recipe = Recipe::load(&options.recipe)?;
+    if let Some(batch) = options.batch {
+        recipe.train.batch = batch as usize;
+        recipe.check("with --batch")?;
+    }
+    if let Some(path) = &options.perfetto {
+        refuse_unwritable(path, options.force)?;
+    }
+    // Only the shape of the images matters; most data sets have it without being opened.
+    let image = match recipe.data.image() {
+        Some(image) => image,
+        None => load(&recipe)?.train.shape(),
+    };
+    let backend = options.device.open()?.backend;
+
+    let bar = progress::bar("tracing", RESOLUTION as u64);
+    let steps = options.steps.map(|steps| steps as usize);
+    let trace = trace(&recipe, image, &backend, steps, |part| {
+        bar.set_position((RESOLUTION * part) as u64)
+    })?;
+    bar.finish_and_clear();
+
+    match options.json {
+        true => print(serde_json::to_string_pretty(&trace)?)?,
+        false => show(&trace)?,
+    }
+    // Last: if it fails, what was measured is not lost.
+    if let Some(path) = &options.perfetto {
+        timeline::write(&trace, path)?;
+        let path = path.display();
+        eprintln!("timeline written to {path}: open it in https://ui.perfetto.dev");
+    }
+    Ok(Done::Fully)
+}
+
+fn show(trace: &Trace) -> Result<(), Failure> {
+    let (recipe, batch, steps) = (&trace.recipe, trace.batch, trace.steps);
+    print(format!(
+        "{recipe}, batch {batch}: {} launches, medians of {steps} steps\n{}",
+        trace.launches.len(),
+        ceilings(trace)
+    ))?;
+    print(table::trace_launches(trace))?;
+    print(table::trace_groups("kernel", &trace.kernels))?;
+    print(table::trace_groups("layer", &trace.layers))?;
+    let microseconds = |seconds: f64| 1e6 * seconds;
+    print(format!(
+        "launches {:.0} µs {:+.0} µs beside them = step {:.0} µs, untraced: {:.0} % of the ceilings, \
+         which allow {:.0} µs",
+        microseconds(trace.launch_seconds),
+        microseconds(trace.gap_seconds),
+        microseconds(trace.step_seconds),
+        100.0 * trace.total.floor_seconds / trace.step_seconds,
+        microseconds(trace.total.floor_seconds),
+    ))
+}
+
+/// `ceilings: 190 GFLOP/s; copies of 128 KiB 100 GB/s, …`
+fn ceilings(trace: &Trace) -> String {
+    let copies = trace.ceilings.copies.iter().map(|copy| {
+        let size = match copy.bytes >> 20 {
+            0 => format!("{} KiB", copy.bytes >> 10),
+            mib => format!("{mib} MiB"),
+        };
+        format!("{size} {}", table::short(1e-9 * copy.rate))
+    });
+    let copies: Vec<String> = copies.collect();
+    let gemm = table::short(1e-9 * trace.ceilings.gemm);
+    format!(
+        "ceilings: {gemm} GFLOP/s; copies in GB/s: {}",
+        copies.join(", ")
+    )
+}

@@ -1,0 +1,224 @@
+//! What launches say that they cost, against totals by hand.
+
+use diabolo::image::ImageShape;
+use diabolo::kernels::gemm::Gemm;
+use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
+use diabolo::kernels::{AnyKernel, UNUSED};
+use diabolo::plan::{Access, Cost, Element, Launch, Plan, PlanBuilder};
+use diabolo::recipe::{BUILT_IN, Recipe};
+use diabolo::train::{DataShape, Program};
+
+/// The launches of a recipe's training step.
+fn step(name: &str) -> (Plan, Vec<Launch>) {
+    let recipe = Recipe::load(name).expect("built in");
+    let image = recipe.data.image().expect("the recipe says it");
+    let shape = DataShape {
+        train: 3 * recipe.train.batch,
+        held_out: 1,
+        image,
+    };
+    let program = Program::new(&recipe, shape, u64::MAX).expect("fits");
+    let launches = program.plan.launches(program.train).to_vec();
+    ((*program.plan).clone(), launches)
+}
+
+/// 2·m·k·n of all matrix products.
+fn products(launches: &[Launch]) -> u64 {
+    let products = launches.iter().filter_map(|launch| launch.kernel.product());
+    products.map(|[m, k, n]| 2 * (m * k * n) as u64).sum()
+}
+
+const BATCH: u64 = 128;
+
+#[test]
+fn a_dense_step_multiplies_three_times_by_every_weight_but_twice_by_the_first() {
+    let weights = 2 * (784 * 512 + 512 * 256 + 256 * 64);
+    let expected = BATCH * (6 * weights - 2 * 784 * 512);
+    assert_eq!(products(&step("reference-dense").1), expected);
+}
+
+#[test]
+fn a_convolutional_step_multiplies_at_every_position_of_the_map() {
+    let first = 14 * 14 * (3 * 3) * 32;
+    let multiplications = 2 * (first + 7 * 7 * (3 * 3 * 32) * 64 + (7 * 7 * 64) * 64);
+    let expected = BATCH * (6 * multiplications - 2 * first);
+    assert_eq!(products(&step("reference-conv").1), expected);
+}
+
+#[test]
+fn a_product_costs_its_multiply_adds_and_an_epilogue() {
+    let mut seen = 0;
+    for (name, _) in BUILT_IN {
+        for launch in step(name).1 {
+            let Some([m, k, n]) = launch.kernel.product() else {
+                continue;
+            };
+            seen += 1;
+            let epilogue = launch.kernel.cost().flops - 2 * (m * k * n) as u64;
+            let written = launch.kernel.operands();
+            let written = written.iter().find(|operand| operand.is_written());
+            let elements = written.expect("the product").view.len as u64;
+            // A bias is one operation an element; the activations at hand at most six.
+            assert_eq!(epilogue % elements, 0, "{name}, {}", launch.label);
+            assert!(epilogue <= 7 * elements, "{name}, {}", launch.label);
+            let has_bias = matches!(&launch.kernel, AnyKernel::Gemm(gemm) if gemm.bias.is_some());
+            assert!(epilogue > 0 || !has_bias, "{name}, {}", launch.label);
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn adam_reads_four_arrays_and_writes_three() {
+    let (_, launches) = step("reference-dense");
+    let weights = 2 * (784 * 512 + 512 * 256 + 256 * 64);
+    let normed = 2 * 2 * (512 + 256) + 2 * 64; // γ and β, behind all but the last layer
+    let adam = launches
+        .iter()
+        .find(|launch| launch.kernel.name() == "adam");
+    let cost = adam.expect("there is one").kernel.cost();
+    let count = cost.flops / 12;
+    // Tensors begin at multiples of 64: every width here is one, and the last bias.
+    assert_eq!(
+        count.next_multiple_of(64),
+        (weights + normed + 784u64).next_multiple_of(64)
+    );
+    let (row, clock) = (2 * 4, 2 * 4);
+    assert_eq!(cost.read, 4 * 4 * count + row + clock);
+    assert_eq!(cost.written, 3 * 4 * count);
+}
+
+#[test]
+fn gathering_reads_bytes_and_writes_reals_twice() {
+    let (_, launches) = step("reference-dense");
+    let cost = launches[0].kernel.cost();
+    let pixels = BATCH * 784;
+    assert_eq!(cost.read, pixels + 4 * BATCH + 2 * 4); // and the order and the clock
+    assert_eq!(cost.written, 2 * 4 * pixels); // clean and noisy
+}
+
+#[test]
+fn no_launch_costs_more_bytes_than_its_operands_have() {
+    for (name, _) in BUILT_IN {
+        let (plan, launches) = step(name);
+        for launch in launches {
+            let cost = launch.kernel.cost();
+            let operands = launch.kernel.operands();
+            let bytes = |touched: fn(Access) -> bool| -> u64 {
+                let touched = operands
+                    .iter()
+                    .filter(|operand| operand.name != UNUSED && touched(operand.access));
+                let sizes = touched.map(|operand| {
+                    operand.view.len as u64 * plan.buffer(operand.view).element.bytes()
+                });
+                sizes.sum()
+            };
+            let whole = bytes(|access| access == Access::Write);
+            let most = bytes(|access| access != Access::Read);
+            let label = format!("{name}, {}", launch.label);
+            assert!((whole..=most).contains(&cost.written), "{label}: {cost:?}");
+            assert!(
+                cost.read <= bytes(|access| access != Access::Write),
+                "{label}: {cost:?}"
+            );
+            assert!(cost.bytes() > 0, "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
+    let (queries, references, width, chunk) = (10, 40, 7, 25);
+    let (draws, size) = (3, 12);
+    let mut plan = PlanBuilder::new();
+    let mut matrix = |name: &str, rows: usize, cols: usize| {
+        plan.persistent(name, Element::Real, rows * cols)
+            .matrix(rows, cols)
+    };
+    let query = matrix("queries", queries, width);
+    let reference = matrix("references", chunk, width);
+    let dots = matrix("dots", queries, chunk);
+    let [euclidean, cosine] = ["euclidean", "cosine"].map(|name| matrix(name, queries, references));
+    let query_norms = matrix("query norms", queries, 1).view;
+    let reference_norms = matrix("reference norms", chunk, 1).view;
+    let candidates = plan.persistent("candidates", Element::Index, draws * size);
+    let neighbours = plan.persistent(
+        "neighbours",
+        Element::Index,
+        Nearest::len(queries, draws, 1),
+    );
+    let cost = |kernel: AnyKernel| kernel.cost();
+
+    let [q, r, w] = [queries, chunk, width].map(|count| count as u64);
+    let norms = RowNorms {
+        x: query,
+        norms: query_norms,
+    };
+    let expected = Cost {
+        flops: 2 * q * w,
+        read: 4 * q * w,
+        written: 4 * q,
+    };
+    assert_eq!(cost(norms.into()), expected);
+
+    let product = Gemm::new(query, reference, dots).transpose_b();
+    let expected = Cost {
+        flops: 2 * q * r * w,
+        read: 4 * (q * w + r * w),
+        written: 4 * q * r,
+    };
+    assert_eq!(cost(product.into()), expected);
+
+    let distances = Distances {
+        dots,
+        query_norms,
+        reference_norms,
+        euclidean,
+        cosine,
+        first: 0,
+    };
+    // Euclidean: double, subtract, add, compare; cosine: multiply, root, divide, subtract. Only the
+    // chunk's columns are written.
+    let expected = Cost {
+        flops: 8 * q * r,
+        read: 4 * (q * r + q + r),
+        written: 2 * 4 * q * r,
+    };
+    assert_eq!(cost(distances.into()), expected);
+
+    let nearest = Nearest {
+        distances: euclidean,
+        candidates,
+        draws,
+        sizes: vec![size],
+        neighbours,
+    };
+    let looked_at = (draws * size) as u64; // fewer than the 40 there are
+    let expected = Cost {
+        flops: q * looked_at,
+        read: 4 * (q * looked_at + looked_at),
+        written: 4 * neighbours.len as u64,
+    };
+    assert_eq!(cost(nearest.into()), expected);
+}
+
+#[test]
+fn an_image_of_many_channels_counts_each() {
+    let shape = |channels| ImageShape {
+        height: 8,
+        width: 8,
+        channels,
+    };
+    let recipe = Recipe::load("reference-dense").expect("built in");
+    let flops = |channels| {
+        let shape = DataShape {
+            train: recipe.train.batch,
+            held_out: 1,
+            image: shape(channels),
+        };
+        let program = Program::new(&recipe, shape, u64::MAX).expect("fits");
+        products(program.plan.launches(program.train))
+    };
+    // First and last layer: 64 more inputs cost 2 + 3 products with 512 units.
+    assert_eq!(flops(2) - flops(1), BATCH * 2 * (2 + 3) * 64 * 512);
+}
