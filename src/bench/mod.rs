@@ -1,7 +1,7 @@
 //! Benchmarks: kernels, training steps, nearest neighbours and the [ladder](crate::kernels::gemm_ladder),
 //! on one device or on several in turns.
 //!
-//! Every subject is a race in [`harness`]: contestants alternate, so that a machine whose clock wanders
+//! Every subject is a race ([`alternate`]): contestants take turns, so that a machine whose clock wanders
 //! wanders for all of them. Every result is a [`Row`], whichever the subject.
 
 mod harness;
