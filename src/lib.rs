@@ -24,7 +24,7 @@
 //! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
 //! 8. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
-//!    machine itself sets.
+//!    machine itself sets; [`bench`](mod@bench) times kernels, steps and searches, and compares devices.
 //!
 //! # A step in twenty lines
 //! One dense layer, forward and backward, on the CPU:

@@ -24,3 +24,14 @@ pub fn resident_set() -> Option<u64> {
     system.refresh_processes_specifics(processes, false, what);
     Some(system.process(own)?.memory())
 }
+
+/// The processor's own name, as far as the system tells it.
+pub fn processor() -> String {
+    let mut system = sysinfo::System::new();
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    let brand = system.cpus().first().map(|cpu| cpu.brand().trim());
+    match brand {
+        None | Some("") => format!("{} processor", std::env::consts::ARCH),
+        Some(brand) => brand.to_owned(),
+    }
+}

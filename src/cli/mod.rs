@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod bench;
 mod data;
 mod denoise;
 mod devices;
@@ -46,6 +47,7 @@ use diabolo::gradcheck::Named;
   diabolo gradcheck                          check every hand-written gradient, on every device
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
                                              compare two devices launch by launch
+  diabolo bench step --batch 1,16,128        time training steps
   diabolo trace mnist-dense                  where a training step spends its time
 
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
@@ -77,6 +79,8 @@ enum Command {
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
     Lockstep(lockstep::Options),
+    /// Time kernels, training steps, nearest neighbours and the ladder of matrix products
+    Bench(bench::Options),
     /// Show where a training step spends its time, launch by launch, against what the machine can do
     Trace(trace::Options),
     /// Measure how time and memory grow with batch, width, data, references and labels
@@ -191,6 +195,7 @@ pub fn main() -> ExitCode {
         Command::Import(options) => import::import(&options),
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Trace(options) => trace::run(&options),
         Command::Scaling(options) => scaling::scaling(&options),
     };

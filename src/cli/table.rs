@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
+use diabolo::bench;
 use diabolo::evaluate::{Denoising, K, Row};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
@@ -318,4 +319,53 @@ pub fn trace_groups(what: &str, groups: &[GroupRow]) -> Table {
         table.add_row(cells.into_iter().chain(figures(&group.figures)));
     }
     table
+}
+
+/// Benchmarks; columns that no row fills are left out.
+pub fn benchmarks(rows: &[bench::Row]) -> Table {
+    type Cell = fn(&bench::Row) -> Option<String>;
+    let texts: [(&str, Cell); 5] = [
+        ("workload", |row| Some(row.workload.to_owned())),
+        ("what", |row| row.detail.clone()),
+        ("kernel", |row| Some(row.kernel.clone())),
+        ("shapes", |row| row.shapes.clone()),
+        ("device", |row| Some(row.device.clone())),
+    ];
+    let numbers: [(&str, Cell); 11] = [
+        ("batch", |row| row.batch.map(|batch| batch.to_string())),
+        ("median ms", |row| Some(digits(row.median_ms))),
+        ("least", |row| Some(digits(row.min_ms))),
+        ("quartiles", |row| {
+            let [low, high] = [row.low_ms, row.high_ms].map(digits);
+            Some(format!("{low} … {high}"))
+        }),
+        ("GFLOP/s", |row| row.gflops.map(short)),
+        ("GB/s", |row| row.gbytes_per_s.map(short)),
+        ("ceiling", |row| {
+            row.pct_of_ceiling.map(|part| format!("{part:.0} %"))
+        }),
+        ("upload", |row| row.upload_ms.map(digits)),
+        ("dispatch", |row| row.dispatch_ms.map(digits)),
+        ("compute", |row| row.compute_ms.map(digits)),
+        ("read-back", |row| row.readback_ms.map(digits)),
+    ];
+    let filled = |column: &&(&str, Cell)| rows.iter().any(|row| (column.1)(row).is_some());
+    let texts: Vec<_> = texts.iter().filter(filled).collect();
+    let numbers: Vec<_> = numbers.iter().filter(filled).collect();
+    let mut table = new([]);
+    table.set_header(texts.iter().chain(&numbers).map(|(name, _)| *name));
+    for column in table.column_iter_mut().skip(texts.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for row in rows {
+        let cells = texts.iter().chain(&numbers);
+        table.add_row(cells.map(|(_, cell)| cell(row).unwrap_or_default()));
+    }
+    table
+}
+
+/// A positive number to three significant digits, however small: milliseconds of a launch.
+fn digits(value: f64) -> String {
+    let before = value.log10().floor() as i32 + 1;
+    format!("{value:.*}", (3 - before).clamp(0, 6) as usize)
 }

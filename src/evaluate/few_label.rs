@@ -23,7 +23,7 @@ const CHOICES: [usize; 6] = [1, 3, 5, 7, 9, 15];
 /// Labelled images, at most, whose labels are predicted from the others to choose k.
 const HELD_BACK: usize = 500;
 /// Queries per block, unless their distances take more than [`DISTANCE_BYTES`].
-const BLOCK: usize = 250;
+pub(crate) const BLOCK: usize = 250;
 /// Distances of a block of queries to all references: what every GPU can bind.
 const DISTANCE_BYTES: usize = 128 << 20;
 

@@ -7,6 +7,8 @@ mod normalise;
 mod search;
 mod vote;
 
+pub(crate) use few_label::BLOCK;
+
 pub use denoising::{Denoising, denoising, psnr, ssim};
 pub use few_label::{FewLabel, FewLabelError, Gain, K, Labels, Pair, Row, Spread, few_label};
 pub use normalise::normalise;

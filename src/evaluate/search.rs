@@ -6,7 +6,7 @@ use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::gemm::Gemm;
 use crate::kernels::nearest::{Distances, K, NONE, Nearest, RowNorms};
 use crate::machine::memory_limit;
-use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
+use crate::plan::{Cost, Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::train::TrainError;
 
 use super::Rows;
@@ -191,6 +191,11 @@ impl Search {
     /// Bytes it takes on the device, where a real is an `f32`.
     pub fn memory(&self) -> u64 {
         self.device.plan().memory.bytes()
+    }
+
+    /// What the search of one block of queries costs.
+    pub fn cost(&self) -> Cost {
+        self.device.plan().cost(self.search)
     }
 
     /// Uploads the references: the rows of `source` at `indices`, in that order.

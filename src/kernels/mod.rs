@@ -30,6 +30,7 @@ pub mod column_sum;
 pub mod convolution;
 pub mod gather;
 pub mod gemm;
+pub mod gemm_ladder;
 pub mod loss;
 pub mod nearest;
 pub(crate) mod parallel;
@@ -246,4 +247,9 @@ kernels! {
     RowNorms = nearest::RowNorms,
     Distances = nearest::Distances,
     Nearest = nearest::Nearest,
+    LadderNaive = gemm_ladder::Naive,
+    LadderCoalesced = gemm_ladder::Coalesced,
+    LadderTiled = gemm_ladder::Tiled,
+    LadderRegisters = gemm_ladder::Registers,
+    LadderVectors = gemm_ladder::Vectors,
 }

@@ -41,6 +41,8 @@ pub struct PlanBuilder {
     routines: Vec<Routine>,
     /// Elements on either side of every buffer that no view reaches.
     guard: usize,
+    /// Whether every launch is also to be a routine of its own.
+    apart: bool,
 }
 
 impl PlanBuilder {
@@ -55,6 +57,15 @@ impl PlanBuilder {
     pub fn guarded() -> Self {
         PlanBuilder {
             guard: GUARD,
+            ..Self::default()
+        }
+    }
+
+    /// An empty plan in which every launch is also a routine of its own, [`Plan::apart`], so that it
+    /// can be run many times at once: for timing.
+    pub fn taken_apart() -> Self {
+        PlanBuilder {
+            apart: true,
             ..Self::default()
         }
     }
@@ -196,9 +207,21 @@ impl PlanBuilder {
                 limit: limit / MIB,
             });
         }
+        let together = self.routines.len();
+        if self.apart {
+            // Every launch finds its operands where the routine's memory plan has put them.
+            let launches = self.routines.iter().flat_map(|routine| &routine.launches);
+            let alone = |launch: &Launch| Routine {
+                name: launch.label.clone(),
+                launches: vec![launch.clone()],
+            };
+            let apart: Vec<Routine> = launches.map(alone).collect();
+            self.routines.extend(apart);
+        }
         Ok(Plan {
             buffers: self.buffers,
             routines: self.routines,
+            together,
             memory,
             guard: self.guard,
         })

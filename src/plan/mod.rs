@@ -91,6 +91,8 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
     /// All routines; a [`RoutineId`] indexes this list.
     pub routines: Vec<Routine>,
+    /// Routines that were begun; what follows them are single launches.
+    together: usize,
     /// Which slot of memory each buffer occupies.
     pub memory: MemoryMap,
     /// Elements on either side of every buffer that no launch may touch.
@@ -126,6 +128,16 @@ impl Plan {
     /// The launches of one routine.
     pub fn launches(&self, routine: RoutineId) -> &[Launch] {
         &self.routines[routine.0].launches
+    }
+
+    /// The routine that is nothing but one launch of another.
+    ///
+    /// Panics unless the plan was [taken apart](PlanBuilder::taken_apart).
+    pub fn apart(&self, routine: RoutineId, launch: usize) -> RoutineId {
+        assert!(self.together < self.routines.len(), "the plan is whole");
+        let before = self.routines[..routine.0].iter();
+        let before: usize = before.map(|routine| routine.launches.len()).sum();
+        RoutineId(self.together + before + launch)
     }
 
     /// FLOPs and bytes of one run of a routine.

@@ -1,5 +1,6 @@
 //! What a run leaves behind: its folder, its summary, its pictures.
 
+pub mod benchmarks;
 pub mod differences;
 mod folder;
 mod grid;

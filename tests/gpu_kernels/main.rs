@@ -14,6 +14,7 @@
 mod adapter;
 mod convolution;
 mod edges;
+mod gemm_ladder;
 #[path = "../common/geometry.rs"]
 mod geometry;
 mod harness;

@@ -1,6 +1,8 @@
 //! Products, column sums, activations.
 
-use diabolo::kernels::Activation;
+use diabolo::kernels::gemm_ladder::Rung;
+use diabolo::kernels::{Activation, AnyKernel};
+use diabolo::plan::View;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -59,6 +61,39 @@ fn gemm_is_the_sum_of_products_in_every_transpose_case() {
         let epilogue = (bias.map(|bias| bench.given(&bias)), case.activation);
         let y = emit::gemm(&mut bench, [m, k, n], (a, ta), (b, tb), epilogue);
         bench.check(&[("y", y, &expected)])
+    });
+}
+
+/// The product by one rung of the ladder.
+fn climb<const N: usize>(bench: &mut Bench, [m, k, n]: [usize; 3], [a, b]: [View; 2]) -> View
+where
+    AnyKernel: From<Rung<N>>,
+{
+    let y = bench.output(m * n);
+    bench.launch(Rung::<N> {
+        a: a.matrix(m, k),
+        b: b.matrix(k, n),
+        y: y.matrix(m, n),
+    });
+    y
+}
+
+#[test]
+fn every_rung_of_the_ladder_is_the_sum_of_products() {
+    // Beyond the 512 columns that are packed at a time.
+    let cols = prop_oneof![9 => side(), 1 => select(vec![513, 545])];
+    for_all(128, (product(), cols), |(case, n)| {
+        let Product { m, k, seed, .. } = case;
+        let [a, b] = [(0, m * k), (1, k * n)].map(|(stream, len)| uniform(len, 2 * seed + stream));
+        let expected = oracle::product([m, k, n], |i, p| a[i * k + p], |p, j| b[p * n + j]);
+        let mut bench = Bench::new();
+        let factors = [bench.given(&a), bench.given(&b)];
+        let rungs = [climb::<0>, climb::<1>, climb::<2>, climb::<3>, climb::<4>];
+        let outputs = rungs.map(|climb| climb(&mut bench, [m, k, n], factors));
+        for (rung, y) in outputs.into_iter().enumerate() {
+            bench.check(&[(&format!("y of rung {rung}"), y, &expected)])?;
+        }
+        Ok(())
     });
 }
 

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Times Diabolo and its peers (PyTorch, FAISS, scikit-learn) in turns on this machine's CPU, and prints
+# the ratios. Arguments go to benches/peers/compare.py: --rounds 3, --only dense,knn, --batch 128, …
+#
+# The peers are installed into a virtual environment under target/ at the first call (about 1 GB). To use
+# those of a Python that has them, set DIABOLO_PYTHON.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=${CARGO_TARGET_DIR:-target}
+python=${DIABOLO_PYTHON:-}
+if [ -z "$python" ]; then
+    python=$target/peers/bin/python
+    # Stands only once everything is installed.
+    if [ ! -e "$target/peers/complete" ]; then
+        python3 -m venv "$target/peers"
+        "$python" -m pip install --quiet -r benches/peers/requirements.txt
+        touch "$target/peers/complete"
+    fi
+fi
+cargo build --release --bin diabolo
+exec "$python" benches/peers/compare.py --diabolo "$target/release/diabolo" "$@"

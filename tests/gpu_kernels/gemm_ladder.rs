@@ -1,0 +1,38 @@
+//! Every rung of the ladder makes the same product.
+
+use diabolo::kernels::AnyKernel;
+use diabolo::kernels::gemm::Gemm;
+use diabolo::kernels::gemm_ladder::Rung;
+
+use crate::EPSILON;
+use crate::harness::{Adapter, Case, gpu};
+
+fn check<const N: usize>(adapter: &Adapter, [m, k, n]: [usize; 3])
+where
+    AnyKernel: From<Rung<N>>,
+{
+    let mut test = Case::new(m + k + n);
+    let a = test.real("a", m * k).matrix(m, k);
+    let b = test.real("b", k * n).matrix(k, n);
+    let y = test.output("y", m * n).matrix(m, n);
+    let magnitudes = test.magnitudes(Gemm::new(a, b, y), y.view);
+    test.finish(Rung::<N> { a, b, y })
+        .compare(adapter, |_, index, _| {
+            4.0 * (k as f64).sqrt() * EPSILON * magnitudes[index]
+        });
+}
+
+#[test]
+fn every_rung_of_the_ladder_is_right_on_ragged_sizes() {
+    let Some(adapter) = gpu() else { return };
+    for size in [1, 31, 33, 127, 129] {
+        // Square, and with each side in turn the odd one out.
+        for dims in [[size; 3], [size, 70, 17], [5, size, 66], [40, 18, size]] {
+            check::<0>(&adapter, dims);
+            check::<1>(&adapter, dims);
+            check::<2>(&adapter, dims);
+            check::<3>(&adapter, dims);
+            check::<4>(&adapter, dims);
+        }
+    }
+}
