@@ -47,11 +47,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn measure(
-        trainer: &mut Trainer,
-        images: &Images,
-        rounds: usize,
-    ) -> Result<Parts, TrainError> {
+    fn measure(trainer: &mut Trainer, images: &Images, rounds: usize) -> Result<Parts, TrainError> {
         let program = trainer.program();
         let (train, losses) = (program.train, program.losses.part(0, 1));
         let steps = trainer.steps().min(AT_A_TIME);

@@ -320,23 +320,21 @@ impl Kernel for Apply {
             ],
             [self.y.view],
         );
-        let apply = |x: &[T], y: &mut [T]| {
-            let channels = mean.iter().zip(inv_std).zip(gamma).zip(beta);
-            with_activation!(self.activation, F => {
-                for ((y, &x), (((&mean, &inv_std), &gamma), &beta)) in
-                    y.iter_mut().zip(x).zip(channels)
-                {
-                    *y = F.apply(gamma * ((x - mean) * inv_std) + beta);
-                }
-            });
-        };
         parallel::chunks(&memory.team, y, c, |first, y| {
+            let rows = x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c));
             parallel::simd(
                 #[inline(always)]
                 || {
-                    for (x, y) in x[first..].chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-                        apply(x, y);
-                    }
+                    with_activation!(self.activation, F => {
+                        for (x, y) in rows {
+                            let channels = mean.iter().zip(inv_std).zip(gamma).zip(beta);
+                            for ((y, &x), (((&mean, &inv_std), &gamma), &beta)) in
+                                y.iter_mut().zip(x).zip(channels)
+                            {
+                                *y = F.apply(gamma * ((x - mean) * inv_std) + beta);
+                            }
+                        }
+                    });
                 },
             );
         });

@@ -40,10 +40,10 @@ mod weight_gradient;
 pub use data_gradient::DataGradient;
 pub use weight_gradient::{WeightGradient, weight_blocks};
 
-use super::gemm::finish_rows;
+use super::gemm::finish_block;
 use super::parallel::{chunks_of, each_part};
 use super::patches::Bordered;
-use super::product::{DEPTH, Left, Panel, Target, multiply, pack, panel_len, width};
+use super::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::{Memory, ScratchSize};
@@ -60,14 +60,6 @@ const GPU_TILE: usize = 64;
 /// Images that one task handles.
 fn images_per_task(images: usize, team: &Team) -> usize {
     images.div_ceil(TASKS_PER_THREAD * team.threads()).max(1)
-}
-
-/// Writes down what an iterator of as many yields.
-fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
-    target
-        .iter_mut()
-        .zip(values)
-        .for_each(|(target, value)| *target = value);
 }
 
 /// Reals of a matrix of `rows` by `cols` packed whole, panel after panel.
@@ -261,14 +253,11 @@ impl Kernel for Convolve {
                         row: |i: usize| corners[i],
                         steps,
                     };
-                    let y = Target::new(y);
+                    let target = Target::new(y);
                     // y [area, M] = patches [area, depth] · weight [depth, M]
                     // SAFETY: this image's maps are this task's alone.
-                    unsafe {
-                        multiply_packed(area, patches, (packed, maps), y, |i| i * maps);
-                        let rows = (0..area).map(|i| i * maps);
-                        finish_rows(y, rows, maps, bias, self.activation);
-                    }
+                    unsafe { multiply_packed(area, patches, (packed, maps), target, |i| i * maps) };
+                    finish_block(y, bias, self.activation);
                 }
             });
         });

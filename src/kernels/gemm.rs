@@ -23,9 +23,10 @@
 //! of op(b) at a time pass through workgroup memory; each thread keeps a 4×4 tile in registers.
 
 use super::parallel::{self, with_activation};
-use super::product::{DEPTH, Left, Target, multiply, pack, panel_len, width};
+use super::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
-use crate::device::cpu::{Memory, ScratchSize};
+use crate::device::cpu::{Memory, Scratch, ScratchSize};
+use crate::device::team::Team;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
@@ -95,6 +96,107 @@ impl Gemm {
     }
 }
 
+impl Gemm {
+    /// Panel by panel of op(b).
+    fn by_panels<T: Scalar>(
+        &self,
+        [a, b, bias]: [&[T]; 3],
+        y: Target<T>,
+        scratch: &Scratch<T>,
+        team: &Team,
+    ) {
+        let [m, k, n] = self.dims();
+        let [a_row, a_col] = strides(self.a, self.transpose_a);
+        let [b_row, b_col] = strides(self.b, self.transpose_b);
+        let panels = n.div_ceil(width::<T>());
+        let blocks = row_blocks(m, panels, team.threads());
+        let height = m.div_ceil(blocks);
+        team.share_out(panels * blocks, |member, task| {
+            let first_col = task / blocks * width::<T>();
+            let cols = width::<T>().min(n - first_col);
+            let rows = task % blocks * height..m.min((task % blocks + 1) * height);
+            scratch.with(member, self.scratch(), |packed, steps| {
+                for first in (0..k).step_by(DEPTH) {
+                    let depth = DEPTH.min(k - first);
+                    let steps = &mut steps[..depth];
+                    fill(steps, (first..).map(|p| p * a_col));
+                    let b = &b[first * b_row + first_col * b_col..];
+                    let b = if m <= IN_PLACE_ROWS && b_col == 1 && cols == width::<T>() {
+                        Panel {
+                            values: b,
+                            stride: b_row,
+                            cols,
+                        }
+                    } else {
+                        pack(b, [b_row, b_col], [depth, cols], packed)
+                    };
+                    let a = Left {
+                        values: a,
+                        row: |i| i * a_row,
+                        steps,
+                    };
+                    // SAFETY: no other task has these rows and columns.
+                    unsafe { multiply(rows.clone(), a, b, y, |i| i * n + first_col, first > 0) };
+                }
+            });
+            let bias = bias.get(first_col..first_col + cols).unwrap_or(&[]);
+            let starts = rows.map(|i| i * n + first_col);
+            // SAFETY: as above.
+            unsafe { finish_rows(y, starts, cols, bias, self.activation) };
+        });
+    }
+
+    /// `yᵀ = op(b)ᵀ · op(a)ᵀ`, for a transposed b and a y of few rows: b, the larger factor, is read
+    /// where it lies, and what has to be packed and turned over is small. The same sums in the same
+    /// order, so the same bits.
+    fn swapped<T: Scalar>(
+        &self,
+        [a, b, bias]: [&[T]; 3],
+        y: Target<T>,
+        scratch: &Scratch<T>,
+        team: &Team,
+    ) {
+        let [m, k, n] = self.dims();
+        let [a_row, a_col] = strides(self.a, self.transpose_a);
+        let height = n.div_ceil(2 * team.threads()).min(SWAPPED_ROWS);
+        team.share_out(n.div_ceil(height), |member, task| {
+            let cols = task * height..n.min((task + 1) * height);
+            scratch.with(member, self.scratch(), |reals, steps| {
+                let (packed, turned) = reals.split_at_mut(panel_len::<T>(k.min(DEPTH)));
+                let target = Target::new(turned);
+                for first in (0..k).step_by(DEPTH) {
+                    let steps = &mut steps[..DEPTH.min(k - first)];
+                    fill(steps, first..k);
+                    let a = pack(
+                        &a[first * a_col..],
+                        [a_col, a_row],
+                        [steps.len(), m],
+                        packed,
+                    );
+                    let b = Left {
+                        values: b,
+                        row: |j| (cols.start + j) * k,
+                        steps,
+                    };
+                    let row = |j| j * width::<T>();
+                    // SAFETY: the scratch memory is this task's alone.
+                    unsafe { multiply(0..cols.len(), b, a, target, row, first > 0) };
+                }
+                for i in 0..m {
+                    // SAFETY: no other task has these columns.
+                    let y = unsafe { y.part(i * n + cols.start, cols.len()) };
+                    let column = turned[i..].iter().step_by(width::<T>());
+                    y.iter_mut().zip(column).for_each(|(y, &value)| *y = value);
+                }
+            });
+            let bias = bias.get(cols.clone()).unwrap_or(&[]);
+            let starts = (0..m).map(|i| i * n + cols.start);
+            // SAFETY: as above.
+            unsafe { finish_rows(y, starts, cols.len(), bias, self.activation) };
+        });
+    }
+}
+
 fn logical(matrix: Matrix, transposed: bool) -> [usize; 2] {
     if transposed {
         [matrix.cols, matrix.rows]
@@ -102,6 +204,11 @@ fn logical(matrix: Matrix, transposed: bool) -> [usize; 2] {
         [matrix.rows, matrix.cols]
     }
 }
+
+/// Rows of y up to which op(b) is not packed: its panels are read too seldom to make up for it.
+const IN_PLACE_ROWS: usize = 128;
+/// Columns of y, at most, that a task of [`Gemm::swapped`] makes.
+const SWAPPED_ROWS: usize = 256;
 
 /// Row and column stride of op(matrix).
 fn strides(matrix: Matrix, transposed: bool) -> [usize; 2] {
@@ -144,7 +251,7 @@ fn epilogue<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
 ///
 /// # Safety
 /// Nobody else may touch these rows meanwhile.
-pub(super) unsafe fn finish_rows<T: Scalar>(
+unsafe fn finish_rows<T: Scalar>(
     y: Target<T>,
     starts: impl Iterator<Item = usize>,
     cols: usize,
@@ -160,6 +267,27 @@ pub(super) unsafe fn finish_rows<T: Scalar>(
             for start in starts {
                 // SAFETY: the caller's promise.
                 epilogue(unsafe { y.part(start, cols) }, bias, activation);
+            }
+        },
+    );
+}
+
+/// [`epilogue`] on all of `y`, rows of as many columns as there are biases.
+pub(super) fn finish_block<T: Scalar>(y: &mut [T], bias: &[T], activation: Activation) {
+    if bias.is_empty() && activation == Activation::Identity {
+        return;
+    }
+    parallel::simd(
+        #[inline(always)]
+        || match *bias {
+            [] => epilogue(y, bias, activation),
+            // Rows of one element: vectors run over many of them.
+            [bias] => with_activation!(activation, F => {
+                y.iter_mut().for_each(|y| *y = F.apply(*y + bias));
+            }),
+            _ => {
+                let rows = y.chunks_exact_mut(bias.len());
+                rows.for_each(|y| epilogue(y, bias, activation));
             }
         },
     );
@@ -184,66 +312,30 @@ impl Kernel for Gemm {
         m * n * (2 * k + epilogue)
     }
 
-    fn scratch(&self) -> ScratchSize {
-        let [_, k, _] = self.dims();
-        ScratchSize {
-            reals: panel_len::<f32>(k.min(DEPTH)),
-            places: k.min(DEPTH),
-        }
-    }
-
     fn product(&self) -> Option<[usize; 3]> {
         Some(self.dims())
     }
 
+    fn scratch(&self) -> ScratchSize {
+        let [_, k, _] = self.dims();
+        ScratchSize {
+            reals: panel_len::<f32>(k.min(DEPTH)) + panel_len::<f32>(SWAPPED_ROWS),
+            places: k.min(DEPTH),
+        }
+    }
+
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let [m, k, n] = self.dims();
         let bias = self.bias.unwrap_or(self.b.view.part(0, 0));
-        let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
         let ([a, b, bias], [y]) = memory
             .real
             .access([self.a.view, self.b.view, bias], [self.y.view]);
-        let [a_row, a_col] = strides(self.a, self.transpose_a);
-        let [b_row, b_col] = strides(self.b, self.transpose_b);
-        let panels = n.div_ceil(width::<T>());
-        let blocks = row_blocks(m, panels, team.threads());
-        let height = m.div_ceil(blocks);
         let y = Target::new(y);
-        team.share_out(panels * blocks, |member, task| {
-            let first_col = task / blocks * width::<T>();
-            let cols = width::<T>().min(n - first_col);
-            let rows = task % blocks * height..m.min((task % blocks + 1) * height);
-            scratch.with(member, size, |packed, steps| {
-                for first in (0..k).step_by(DEPTH) {
-                    let depth = DEPTH.min(k - first);
-                    let steps = &mut steps[..depth];
-                    steps
-                        .iter_mut()
-                        .enumerate()
-                        .for_each(|(p, step)| *step = (first + p) * a_col);
-                    let b = &b[first * b_row + first_col * b_col..];
-                    let b = pack(b, [b_row, b_col], [depth, cols], packed);
-                    let a = Left {
-                        values: a,
-                        row: |i| i * a_row,
-                        steps,
-                    };
-                    // SAFETY: no other task has these rows and columns.
-                    unsafe { multiply(rows.clone(), a, b, y, |i| i * n + first_col, first > 0) };
-                }
-            });
-            let bias = bias.get(first_col..first_col + cols).unwrap_or(&[]);
-            // SAFETY: as above.
-            unsafe {
-                finish_rows(
-                    y,
-                    rows.map(|i| i * n + first_col),
-                    cols,
-                    bias,
-                    self.activation,
-                )
-            };
-        });
+        let [m, ..] = self.dims();
+        if self.transpose_b && m <= width::<T>() {
+            self.swapped([a, b, bias], y, &memory.scratch, &memory.team);
+        } else {
+            self.by_panels([a, b, bias], y, &memory.scratch, &memory.team);
+        }
     }
 
     fn gpu(&self) -> Dispatch {

@@ -92,22 +92,22 @@ impl Kernel for Partial {
         /// Sums kept side by side: a vector register's worth, and less rounding than one.
         const LANES: usize = 16;
         let ([y, target], [partial]) = memory.real.access([self.y, self.target], [self.partial]);
-        let sum = |y: &[T], target: &[T]| {
-            let mut lanes = [T::zero(); LANES];
-            with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
-                for (y, target) in y.chunks(LANES).zip(target.chunks(LANES)) {
-                    for ((lane, &y), &target) in lanes.iter_mut().zip(y).zip(target) {
-                        *lane += L.term(y, target);
-                    }
-                }
-            });
-            lanes.into_iter().sum()
-        };
         each_part(&memory.team, chunks_of(partial, 1), |_, index, partial| {
             let block = index * BLOCK..y.len().min((index + 1) * BLOCK);
-            partial[0] = parallel::simd(
+            let (y, target) = (&y[block.clone()], &target[block]);
+            parallel::simd(
                 #[inline(always)]
-                || sum(&y[block.clone()], &target[block]),
+                || {
+                    let mut lanes = [T::zero(); LANES];
+                    with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
+                        for (y, target) in y.chunks(LANES).zip(target.chunks(LANES)) {
+                            for ((lane, &y), &target) in lanes.iter_mut().zip(y).zip(target) {
+                                *lane += L.term(y, target);
+                            }
+                        }
+                    });
+                    partial[0] = lanes.into_iter().sum();
+                },
             );
         });
     }
@@ -210,17 +210,17 @@ impl Kernel for Gradient {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, target], [dy]) = memory.real.access([self.y, self.target], [self.dy]);
         let elements = T::of(dy.len() as f64);
-        let gradient = |y: &[T], target: &[T], dy: &mut [T]| {
-            with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
-                for ((dy, &y), &target) in dy.iter_mut().zip(y).zip(target) {
-                    *dy = L.slope(y, target) / elements;
-                }
-            });
-        };
         parallel::chunks(&memory.team, dy, 1, |first, dy| {
+            let (y, target) = (&y[first..], &target[first..]);
             parallel::simd(
                 #[inline(always)]
-                || gradient(&y[first..], &target[first..], dy),
+                || {
+                    with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
+                        for ((dy, &y), &target) in dy.iter_mut().zip(y).zip(target) {
+                            *dy = L.slope(y, target) / elements;
+                        }
+                    });
+                },
             );
         });
     }

@@ -44,6 +44,14 @@ pub(super) const fn panel_len<T>(rows: usize) -> usize {
     rows * width::<T>()
 }
 
+/// Writes down what an iterator of as many yields.
+pub(super) fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
+    target
+        .iter_mut()
+        .zip(values)
+        .for_each(|(target, value)| *target = value);
+}
+
 /// At most [`width`] columns of b, over some of its rows.
 #[derive(Clone, Copy)]
 pub(super) struct Panel<'a, T> {

@@ -247,28 +247,28 @@ impl Kernel for BackwardApply {
             ],
             [self.dx.view],
         );
-        let apply = |x: &[T], y: &[T], dy: &[T], dx: &mut [T]| {
-            let rows = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
-            let channels = gamma.iter().zip(d_gamma).zip(d_beta);
-            with_activation!(activation, F => {
-                for ((dx, ((((&x, &y), &dy), &mean), &inv_std)), ((&gamma, &d_gamma), &d_beta)) in
-                    dx.iter_mut().zip(rows).zip(channels)
-                {
-                    let g = dy * F.slope(y);
-                    let normalised = (x - mean) * inv_std;
-                    *dx = gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
-                }
-            });
-        };
         parallel::chunks(&memory.team, dx, c, |first, dx| {
             let rows = x[first..].chunks_exact(c).zip(y[first..].chunks_exact(c));
             let rows = rows.zip(dy[first..].chunks_exact(c));
+            let rows = dx.chunks_exact_mut(c).zip(rows);
             parallel::simd(
                 #[inline(always)]
                 || {
-                    for (dx, ((x, y), dy)) in dx.chunks_exact_mut(c).zip(rows) {
-                        apply(x, y, dy, dx);
-                    }
+                    with_activation!(activation, F => {
+                        for (dx, ((x, y), dy)) in rows {
+                            let values = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
+                            let channels = gamma.iter().zip(d_gamma).zip(d_beta);
+                            for (
+                                (dx, ((((&x, &y), &dy), &mean), &inv_std)),
+                                ((&gamma, &d_gamma), &d_beta),
+                            ) in dx.iter_mut().zip(values).zip(channels)
+                            {
+                                let g = dy * F.slope(y);
+                                let normalised = (x - mean) * inv_std;
+                                *dx = gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
+                            }
+                        }
+                    });
                 },
             );
         });

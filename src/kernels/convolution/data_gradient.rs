@@ -1,13 +1,13 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
 use super::{
-    GPU_TILE, Shape, fill, images_per_task, multiply_packed, pack_whole, packed_len, patch_line,
+    GPU_TILE, Shape, images_per_task, multiply_packed, pack_whole, packed_len, patch_line,
 };
 use crate::device::cpu::{Memory, ScratchSize};
-use crate::kernels::gemm::finish_rows;
+use crate::kernels::gemm::finish_block;
 use crate::kernels::parallel::{chunks_of, each_part};
 use crate::kernels::patches::{Bordered, Phases};
-use crate::kernels::product::{Left, Target, pack, panel_len, width};
+use crate::kernels::product::{Left, Target, fill, pack, panel_len, width};
 use crate::kernels::window::Window;
 use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::plan::{Matrix, Operand, View};
@@ -240,9 +240,7 @@ impl Kernel for DataGradient {
                     }
                 }
             });
-            let rows = (0..dx.len()).step_by(channels);
-            // SAFETY: this task's own.
-            unsafe { finish_rows(Target::new(dx), rows, channels, bias, self.activation) };
+            finish_block(dx, bias, self.activation);
         });
     }
 

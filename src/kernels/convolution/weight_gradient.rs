@@ -1,9 +1,9 @@
 //! Convolution's weight gradient.
 
-use super::{GPU_TILE, Shape, TASKS_PER_THREAD, fill};
+use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
-use crate::kernels::product::{DEPTH, Left, Panel, Target, multiply, pack, panel_len, width};
+use crate::kernels::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
 use crate::kernels::window::Window;
 use crate::kernels::{Dispatch, Kernel, shader};
 use crate::plan::{Matrix, Operand};
