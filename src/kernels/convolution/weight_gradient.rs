@@ -1,5 +1,7 @@
 //! Convolution's weight gradient.
 
+use std::ops::Range;
+
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
@@ -47,13 +49,12 @@ impl WeightGradient {
         Shape::of(&self.window, self.x, weight, self.dy)
     }
 
-    /// Images of a block, and how many of them are multiplied at a time: enough positions to outweigh
-    /// reading and writing the sums between.
-    fn images(&self) -> [usize; 2] {
+    /// Images that are multiplied at a time: enough positions to outweigh reading and writing the sums
+    /// between.
+    fn images_at_a_time(&self) -> usize {
         const ENOUGH_POSITIONS: usize = 256;
-        let per_block = self.shape().images.div_ceil(self.partial.rows);
-        let at_a_time = ENOUGH_POSITIONS.div_ceil(self.window.map_area());
-        [per_block, at_a_time.min(per_block)]
+        let enough = ENOUGH_POSITIONS.div_ceil(self.window.map_area());
+        enough.min(self.shape().images)
     }
 }
 
@@ -82,7 +83,7 @@ impl Kernel for WeightGradient {
         let Shape {
             channels, depth, ..
         } = self.shape();
-        let [_, at_a_time] = self.images();
+        let at_a_time = self.images_at_a_time();
         let positions = at_a_time * self.window.map_area();
         let whole = Bordered::larger(&self.window, channels).len();
         ScratchSize {
@@ -93,20 +94,21 @@ impl Kernel for WeightGradient {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let Shape {
-            images,
             channels,
             maps,
             depth,
+            ..
         } = self.shape();
         let (pixels, area) = (self.window.area() * channels, self.window.map_area());
         let side = Bordered::larger(&self.window, channels);
-        let [per_block, at_a_time] = self.images();
+        let at_a_time = self.images_at_a_time();
         let (scratch, team, size) = (&memory.scratch, &memory.team, self.scratch());
         let ([x, dy], [partial]) = memory
             .real
             .access([self.x.view, self.dy.view], [self.partial.view]);
-        // Where blocks are few, each one's rows are shared out too.
         let blocks = self.partial.rows;
+        let positions_per_block = self.dy.rows.div_ceil(blocks);
+        // Where blocks are few, each one's rows are shared out too.
         let shares = (TASKS_PER_THREAD * team.threads()).div_ceil(blocks);
         let rows_per_task = depth
             .div_ceil(shares)
@@ -118,61 +120,52 @@ impl Kernel for WeightGradient {
             let (block, first_row) = (task / shares, task % shares * rows_per_task);
             let rows = first_row..depth.min(first_row + rows_per_task);
             let start = block * depth * maps;
-            let block = images.min(block * per_block)..images.min((block + 1) * per_block);
+            let end = self.dy.rows.min((block + 1) * positions_per_block);
+            let block = end.min(block * positions_per_block)..end;
             if block.is_empty() {
+                let (first, len) = (start + rows.start * maps, rows.len() * maps);
                 // SAFETY: no other task has these rows of this block.
-                unsafe { partial.part(start + rows.start * maps, rows.len() * maps) }
-                    .fill(T::zero());
+                unsafe { partial.part(first, len) }.fill(T::zero());
+                return;
             }
             scratch.with(member, size, |reals, places| {
                 let (taps, steps) = places.split_at_mut(depth);
                 fill(taps, side.taps(&self.window));
                 let corners = |image| {
-                    side.corners(&self.window)
-                        .map(move |corner| image * side.len() + corner)
+                    let corners = side.corners(&self.window);
+                    corners.map(move |corner| image * side.len() + corner)
                 };
                 fill(steps, (0..at_a_time).flat_map(corners));
-                let positions = at_a_time * area;
-                let (packed, whole) = reals.split_at_mut(panel_len::<T>(positions.min(DEPTH)));
-                for first in block.clone().step_by(at_a_time) {
-                    let now = first..block.end.min(first + at_a_time);
+                let (packed, whole) =
+                    reals.split_at_mut(panel_len::<T>(DEPTH.min(at_a_time * area)));
+                let images = block.start / area..block.end.div_ceil(area);
+                for first in images.clone().step_by(at_a_time) {
+                    let now = first..images.end.min(first + at_a_time);
                     for (image, whole) in now.clone().zip(whole.chunks_exact_mut(side.len())) {
                         side.frame(&x[image * pixels..][..pixels], whole);
                     }
-                    let dy = &dy[now.start * area * maps..now.end * area * maps];
-                    let steps = &steps[..now.len() * area];
-                    let begun = now.start > block.start;
-                    for first_col in (0..maps).step_by(width::<T>()) {
-                        let cols = width::<T>().min(maps - first_col);
-                        for (part, steps) in steps.chunks(DEPTH).enumerate() {
-                            let dy = &dy[part * DEPTH * maps + first_col..];
-                            let dy = if cols == width::<T>() {
-                                Panel {
-                                    values: dy,
-                                    stride: maps,
-                                    cols,
-                                }
-                            } else {
-                                pack(dy, [maps, 1], [steps.len(), cols], packed)
-                            };
-                            let patches = Left {
-                                values: whole,
-                                row: |tap: usize| taps[tap],
-                                steps,
-                            };
-                            // partial [depth, M] += patchesᵀ [depth, positions] · dy [positions, M]
-                            // SAFETY: as above.
-                            unsafe {
-                                multiply(
-                                    rows.clone(),
-                                    patches,
-                                    dy,
-                                    partial,
-                                    |tap| start + tap * maps + first_col,
-                                    begun || part > 0,
-                                );
-                            }
-                        }
+                    // A block may begin and end within an image.
+                    let positions = block.start.max(first * area)..block.end.min(now.end * area);
+                    let steps = &steps[positions.start - first * area..][..positions.len()];
+                    let patches = Left {
+                        values: whole,
+                        row: |tap: usize| taps[tap],
+                        steps,
+                    };
+                    let begun = positions.start > block.start;
+                    let dy = &dy[positions.start * maps..positions.end * maps];
+                    // partial [depth, M] (+)= patchesᵀ [depth, positions] · dy [positions, M]
+                    // SAFETY: as above.
+                    unsafe {
+                        add_product(
+                            rows.clone(),
+                            patches,
+                            (dy, maps),
+                            packed,
+                            partial,
+                            start,
+                            begun,
+                        );
                     }
                 }
             });
@@ -189,6 +182,44 @@ impl Kernel for WeightGradient {
                 shape.depth.div_ceil(GPU_TILE) as u32,
                 self.partial.rows as u32,
             ],
+        }
+    }
+}
+
+/// `y[start ..] (+)= a · b`, where b lies in `maps` columns: panel by panel, packed only where it must be.
+///
+/// # Safety
+/// Nobody else may touch these rows of y meanwhile.
+unsafe fn add_product<T: Scalar>(
+    rows: Range<usize>,
+    a: Left<'_, T, impl Fn(usize) -> usize>,
+    (b, maps): (&[T], usize),
+    packed: &mut [T],
+    y: Target<T>,
+    start: usize,
+    begun: bool,
+) {
+    for first_col in (0..maps).step_by(width::<T>()) {
+        let cols = width::<T>().min(maps - first_col);
+        for (block, steps) in a.steps.chunks(DEPTH).enumerate() {
+            let b = &b[block * DEPTH * maps + first_col..];
+            let b = if cols == width::<T>() {
+                Panel {
+                    values: b,
+                    stride: maps,
+                    cols,
+                }
+            } else {
+                pack(b, [maps, 1], [steps.len(), cols], packed)
+            };
+            let a = Left {
+                values: a.values,
+                row: &a.row,
+                steps,
+            };
+            let row = |tap| start + tap * maps + first_col;
+            // SAFETY: the caller's promise.
+            unsafe { multiply(rows.clone(), a, b, y, row, begun || block > 0) };
         }
     }
 }
