@@ -1,5 +1,5 @@
 //! Denoising autoencoders from the kernel up: every forward and backward pass written by hand, in
-//! Rust on `matrixmultiply` and in WGSL on `wgpu`.
+//! Rust, down to the register tiles of the matrix product, and in WGSL on `wgpu`.
 //!
 //! # The tour
 //! A training step is a list of kernels. Data flows one way:

@@ -12,8 +12,7 @@
 //! ```
 //! `patches` (im2col) takes `[N·H·W, C]` to `[N·OH·OW, KH·KW·C]`: row (n, oh, ow) holds what the
 //! [`Window`] sees there, zeros where it reaches into the padding. It is linear; `patchesᵀ` (col2im)
-//! is its adjoint, which adds every tap back to where it came from. Neither is ever formed whole; both
-//! are in `patches.rs`.
+//! is its adjoint, which adds every tap back to where it came from. Neither is ever formed.
 //!
 //! Transposed convolution is the adjoint of convolution. With A the forward map above, x on the
 //! larger side and y on the smaller:
@@ -28,9 +27,10 @@
 //!
 //! Each of the three costs 2·N·OH·OW·KH·KW·C·M FLOPs, taps in the padding included.
 //!
-//! CPU: tiles of patches that fit the second-level cache, straight into `matrixmultiply`. Tiles
-//! depend on the shape alone. GPU: implicit products on the GEMM's tile body; the data gradient is
-//! one dense product per phase of the stride; the weight gradient splits its sum over rows.
+//! CPU: the register tiles of `product.rs` read patches where they lie, in an image with a border of
+//! zeros (`patches.rs`), image by image. GPU: the same implicit products on the GEMM's tile body. On both,
+//! the data gradient is one dense product per phase of the stride: pixels that lie alike between the
+//! windows are under the same taps. The weight gradient splits its sum over positions into blocks.
 //!
 //! Source: Dumoulin and Visin, “A guide to convolution arithmetic for deep learning” (2016).
 
