@@ -238,7 +238,9 @@ fn measure(
         .iter()
         .map(|draws| (draws.lists.len(), draws.sizes.clone()))
         .collect();
-    let block = (DISTANCE_BYTES / (4 * train.count())).clamp(1, BLOCK);
+    // Whole groups of queries: part of one would take as much memory.
+    let groups_of_queries = DISTANCE_BYTES / (4 * train.count() * nearest::LANES);
+    let block = (groups_of_queries * nearest::LANES).clamp(nearest::LANES, BLOCK);
     let mut search = Search::new(
         backend,
         [block, train.count(), train.width()],
