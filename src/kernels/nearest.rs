@@ -66,7 +66,7 @@ impl Distance {
 
     /// Of two vectors of squared norms q and r; the Euclidean one squared.
     #[inline(always)]
-    fn from_dot<T: Scalar>(self, dot: T, q: T, r: T) -> T {
+    fn of_dot<T: Scalar>(self, dot: T, q: T, r: T) -> T {
         match self {
             Distance::Euclidean => squared_distance(dot, q, r),
             Distance::Cosine => cosine_distance(dot, q, r),
@@ -207,7 +207,7 @@ impl Kernel for Distances {
                         for (target, (row, &r)) in targets.iter_mut().zip(rows) {
                             let dots = lanes(row, first);
                             for lane in 0..LANES {
-                                target[lane] = D.from_dot(dots[lane], q[lane], r);
+                                target[lane] = D.of_dot(dots[lane], q[lane], r);
                             }
                         }
                     },
@@ -330,7 +330,7 @@ impl Kernel for NearestOfAll {
                     for (index, (row, &r)) in (self.first as u32..).zip(rows) {
                         let mut distances = lanes(row, first);
                         for lane in 0..LANES {
-                            distances[lane] = D.from_dot(distances[lane], q[lane], r);
+                            distances[lane] = D.of_dot(distances[lane], q[lane], r);
                         }
                         lists.offer(&distances, index);
                     }

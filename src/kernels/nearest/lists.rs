@@ -32,6 +32,7 @@ impl<T: Scalar> Lists<T> {
     }
 
     /// From the far end: what the candidate comes before moves one place on.
+    #[expect(clippy::needless_range_loop, reason = "every array goes by lane")]
     #[inline(always)]
     fn insert(&mut self, distances: &[T; LANES], index: u32) {
         for place in (0..K).rev() {
