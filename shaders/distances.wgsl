@@ -1,9 +1,8 @@
-// Both distances of a chunk of references. See src/kernels/nearest.rs.
+// Distances of a chunk of references. See src/kernels/nearest.rs.
 //
-//   euclidean[q, first + r] = max(0, |q|² − 2 dots[q, r] + |r|²)
-//   cosine[q, first + r]    = 1 − dots[q, r] / (|q| |r|)
+//   distances[q / 16, first + r, q % 16] = distance of dots[r, q]
 //
-// One thread per element of dots.
+// One thread per distance.
 
 struct Dims {
     queries: u32,
@@ -16,8 +15,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> dots: array<f32>;
 @group(0) @binding(2) var<storage, read> query_norms: array<f32>;
 @group(0) @binding(3) var<storage, read> reference_norms: array<f32>;
-@group(0) @binding(4) var<storage, read_write> euclidean: array<f32>;
-@group(0) @binding(5) var<storage, read_write> cosine: array<f32>;
+@group(0) @binding(4) var<storage, read_write> distances: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -26,21 +24,15 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.y * groups.x + group.x) * 64u + local;
-    if i >= dims.queries * dims.chunk {
+    let padded = (dims.queries + 15u) / 16u * 16u;
+    if i >= padded * dims.chunk {
         return;
     }
-    let query = i / dims.chunk;
-    let reference = i % dims.chunk;
-    let dot = dots[i];
-    let q = query_norms[query];
-    let r = reference_norms[reference];
-    let squared = q - (dot + dot) + r;
-    let norms = sqrt(q * r);
-    let at = query * dims.references + dims.first + reference;
-    euclidean[at] = select(squared, 0.0, squared < 0.0);
-    var cos = 0.0;
-    if norms > 0.0 {
-        cos = dot / norms;
-    }
-    cosine[at] = 1.0 - cos;
+    let query = i % padded;
+    let reference = i / padded;
+    // Beyond the last query, this once more.
+    let q = min(query, dims.queries - 1u);
+    let at = (query / 16u * dims.references + dims.first + reference) * 16u + query % 16u;
+    let dot = dots[reference * dims.queries + q];
+    distances[at] = distance_from(dot, query_norms[q], reference_norms[reference]);
 }

@@ -3,7 +3,7 @@
 //   neighbours[q, d, s, 0..K] = the K nearest to q among the first sizes[s] candidates of draw d,
 //                               by (distance, index)
 //
-// One thread per query and draw; its list lives in private memory.
+// One thread per query and draw, sixteen queries side by side; its list lives in private memory.
 
 struct Dims {
     queries: u32,
@@ -29,11 +29,12 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = (group.y * groups.x + group.x) * 64u + local;
-    if i >= dims.queries * dims.draws {
+    let draw = i / 16u % dims.draws;
+    let query_group = i / 16u / dims.draws;
+    let query = query_group * 16u + i % 16u;
+    if query >= dims.queries {
         return;
     }
-    let query = i / dims.draws;
-    let draw = i % dims.draws;
     // WGSL has no constant for infinity: its bits, read from a variable.
     var infinity_bits = 0x7f800000u;
     let infinity = bitcast<f32>(infinity_bits);
@@ -48,7 +49,7 @@ fn main(
         let size = dims.size[s / 4u][s % 4u];
         for (; done < size; done++) {
             let candidate = candidates[draw * dims.candidates + done];
-            let distance = distances[query * dims.references + candidate];
+            let distance = distances[(query_group * dims.references + candidate) * 16u + i % 16u];
             // Insertion from the far end; every comparison with a NaN fails, so none gets in.
             var place = K;
             while place > 0u && (distance < list[place - 1u]
@@ -65,7 +66,7 @@ fn main(
             }
         }
         for (var j = 0u; j < K; j++) {
-            neighbours[(i * dims.sizes + s) * K + j] = indices[j];
+            neighbours[((query * dims.draws + draw) * dims.sizes + s) * K + j] = indices[j];
         }
     }
 }

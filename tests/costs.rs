@@ -2,7 +2,7 @@
 
 use diabolo::image::ImageShape;
 use diabolo::kernels::gemm::Gemm;
-use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
+use diabolo::kernels::nearest::{Distance, Distances, Nearest, NearestOfAll, RowNorms};
 use diabolo::kernels::{AnyKernel, UNUSED};
 use diabolo::plan::{Access, Cost, Element, Launch, Plan, PlanBuilder};
 use diabolo::recipe::{BUILT_IN, Recipe};
@@ -137,8 +137,9 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     };
     let query = matrix("queries", queries, width);
     let reference = matrix("references", chunk, width);
-    let dots = matrix("dots", queries, chunk);
-    let [euclidean, cosine] = ["euclidean", "cosine"].map(|name| matrix(name, queries, references));
+    let dots = matrix("dots", chunk, queries);
+    let kept = matrix("distances", Distances::len(queries, references), 1).view;
+    let nearest = matrix("nearest", NearestOfAll::len(queries), 1).view;
     let query_norms = matrix("query norms", queries, 1).view;
     let reference_norms = matrix("reference norms", chunk, 1).view;
     let candidates = plan.persistent("candidates", Element::Index, draws * size);
@@ -147,6 +148,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         Element::Index,
         Nearest::len(queries, draws, 1),
     );
+    let of_all = plan.persistent("nearest", Element::Index, NearestOfAll::len(queries));
     let cost = |kernel: AnyKernel| kernel.cost();
 
     let [q, r, w] = [queries, chunk, width].map(|count| count as u64);
@@ -161,7 +163,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     };
     assert_eq!(cost(norms.into()), expected);
 
-    let product = Gemm::new(query, reference, dots).transpose_b();
+    let product = Gemm::new(reference, query, dots).transpose_b();
     let expected = Cost {
         flops: 2 * q * r * w,
         read: 4 * (q * w + r * w),
@@ -170,24 +172,42 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     assert_eq!(cost(product.into()), expected);
 
     let distances = Distances {
+        distance: Distance::Euclidean,
         dots,
         query_norms,
         reference_norms,
-        euclidean,
-        cosine,
+        distances: kept,
         first: 0,
     };
-    // Euclidean: double, subtract, add, compare; cosine: multiply, root, divide, subtract. Only the
-    // chunk's columns are written.
+    // Double, subtract, add, compare. Only the chunk's are written.
     let expected = Cost {
-        flops: 8 * q * r,
+        flops: 4 * q * r,
         read: 4 * (q * r + q + r),
-        written: 2 * 4 * q * r,
+        written: 4 * q * r,
     };
     assert_eq!(cost(distances.into()), expected);
 
+    let of_all = NearestOfAll {
+        distance: Distance::Cosine,
+        dots,
+        query_norms,
+        reference_norms,
+        first: chunk,
+        nearest,
+        neighbours: of_all,
+    };
+    // Multiply, root, divide, subtract, and a comparison. Lists so far are read and written.
+    let lists = 2 * nearest.len as u64;
+    let expected = Cost {
+        flops: 5 * q * r,
+        read: 4 * (q * r + q + r + lists),
+        written: 4 * lists,
+    };
+    assert_eq!(cost(of_all.into()), expected);
+
     let nearest = Nearest {
-        distances: euclidean,
+        queries,
+        distances: kept,
         candidates,
         draws,
         sizes: vec![size],

@@ -4,9 +4,11 @@ mod common;
 
 use common::{digits, small};
 use diabolo::data::draws::{Sampling, nested_draws};
+use diabolo::data::mnist;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
-use diabolo::evaluate::{Features, FewLabel, K, Rows, few_label};
+use diabolo::evaluate::{Distance, Draws, Features, FewLabel, K, Rows, Search, few_label};
+use diabolo::kernels::nearest;
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::team(0).expect("threads"))
@@ -100,6 +102,68 @@ fn accuracies_are_those_of_a_plain_search() {
             "{row:?}"
         );
         assert!((row.gain.mean - (row.features.mean - row.raw.mean)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn neighbours_among_chunks_of_references_are_those_of_f64_but_for_ties_within_rounding() {
+    /// Squared norms are below 784, and rounding in f32 goes with them; cosines are below 1.
+    const ROUNDING: [f64; 2] = [1e-3, 1e-5];
+    let mut data = mnist::load().expect("bundled");
+    data.truncate(3000, 40); // three chunks and more on the CPU
+    let (train, test) = (&data.train, &data.test);
+    let row = |rows: &dyn Rows, index: usize| -> Vec<f64> {
+        let mut row = vec![0.0; rows.width()];
+        rows.copy(index, &mut row).expect("in memory");
+        row.into_iter().map(f64::from).collect()
+    };
+    let references: Vec<_> = (0..train.count()).map(|i| row(train, i)).collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+
+    // Everything, and a draw of every other reference from the last on.
+    let everything = train.count();
+    let draw: Vec<u32> = (0..everything as u32).rev().step_by(2).collect();
+    let groups = [(1, vec![everything]), (1, vec![100, draw.len()])];
+    let shape = [test.count(), everything, train.width()];
+    let mut search = Search::new(&cpu(), shape, &Distance::ALL, &groups).expect("fits");
+    search.set_references(train, 0..everything).expect("copied");
+    let draws = Draws {
+        lists: vec![draw.clone()],
+        sizes: groups[1].1.clone(),
+    };
+    search.set_draws(1, &draws).expect("fits");
+    let found = search.run(test, 0..test.count()).expect("runs");
+
+    for query in 0..test.count() {
+        let x = row(test, query);
+        for (index, distance) in Distance::ALL.into_iter().enumerate() {
+            let exact: Vec<f64> = references
+                .iter()
+                .map(|y| match distance {
+                    Distance::Euclidean => dot(&x, &x) - 2.0 * dot(&x, y) + dot(y, y),
+                    Distance::Cosine => 1.0 - dot(&x, y) / (dot(&x, &x) * dot(y, y)).sqrt(),
+                })
+                .collect();
+            let all: Vec<u32> = (0..everything as u32).collect();
+            for (group, size, among) in [(0, 0, &all[..]), (1, 0, &draw[..100]), (1, 1, &draw[..])]
+            {
+                let neighbours = found[group][index].neighbours(query, 0, size);
+                let mut sorted = among.to_vec();
+                sorted.sort_by(|&a, &b| exact[a as usize].total_cmp(&exact[b as usize]));
+                let mut distinct = neighbours.to_vec();
+                distinct.sort();
+                distinct.dedup();
+                assert_eq!(distinct.len(), nearest::K);
+                for (&got, &expected) in neighbours.iter().zip(&sorted) {
+                    let error = exact[got as usize] - exact[expected as usize];
+                    assert!(among.contains(&got));
+                    assert!(
+                        error.abs() <= ROUNDING[index],
+                        "query {query}, {distance:?}: {got} for {expected}, {error} farther"
+                    );
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::evaluate::{BLOCK, Draws, Rows, Search};
+use crate::evaluate::{BLOCK, Distance, Rows, Search};
 use crate::plan::Cost;
 use crate::train::TrainError;
 
@@ -10,7 +10,7 @@ use super::harness::timed;
 use super::{Effort, Machine, Row, alternate};
 
 /// Neighbours that are asked for. The search keeps more of them (see
-/// [`nearest::K`](crate::kernels::nearest::K)), and both distances: it serves few-label evaluation.
+/// [`nearest::K`](crate::kernels::nearest::K)): it serves few-label evaluation too.
 pub const K: usize = 5;
 
 fn blocks(queries: usize) -> impl Iterator<Item = Range<usize>> {
@@ -32,16 +32,11 @@ pub fn knn(
         references.count(),
         references.width(),
     ];
-    let all = Draws {
-        lists: vec![(0..references.count() as u32).collect()],
-        sizes: vec![references.count()],
-    };
     let mut searches = Vec::new();
     for machine in machines {
-        let shapes = [(1, all.sizes.clone())];
-        let mut search = Search::new(&machine.backend, shape, &shapes)?;
+        let all = [(1, vec![references.count()])];
+        let mut search = Search::new(&machine.backend, shape, &[Distance::Euclidean], &all)?;
         search.set_references(references, 0..references.count())?;
-        search.set_draws(0, &all)?;
         searches.push(search);
     }
     let run = |contestant: usize, times| {

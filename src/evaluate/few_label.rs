@@ -23,7 +23,7 @@ const CHOICES: [usize; 6] = [1, 3, 5, 7, 9, 15];
 /// Labelled images, at most, whose labels are predicted from the others to choose k.
 const HELD_BACK: usize = 500;
 /// Queries per block, unless their distances take more than [`DISTANCE_BYTES`].
-pub(crate) const BLOCK: usize = 250;
+pub(crate) const BLOCK: usize = 256;
 /// Distances of a block of queries to all references: what every GPU can bind.
 const DISTANCE_BYTES: usize = 128 << 20;
 
@@ -238,8 +238,15 @@ fn measure(
         .iter()
         .map(|draws| (draws.lists.len(), draws.sizes.clone()))
         .collect();
-    let block = (DISTANCE_BYTES / (4 * train.count())).clamp(1, BLOCK);
-    let mut search = Search::new(backend, [block, train.count(), train.width()], &shapes)?;
+    // Whole groups of queries: part of one would take as much memory.
+    let groups_of_queries = DISTANCE_BYTES / (4 * train.count() * nearest::LANES);
+    let block = (groups_of_queries * nearest::LANES).clamp(nearest::LANES, BLOCK);
+    let mut search = Search::new(
+        backend,
+        [block, train.count(), train.width()],
+        &Distance::ALL,
+        &shapes,
+    )?;
     search.set_references(train, 0..train.count())?;
     for (group, draws) in groups.iter().enumerate() {
         search.set_draws(group, draws)?;
@@ -339,7 +346,12 @@ fn choose(
     let longest = *draws.sizes.last().expect("a group has a size");
     let held_back = longest.min(HELD_BACK);
     let shape = [(1, draws.sizes.clone())];
-    let mut search = Search::new(backend, [held_back, longest, train.width()], &shape)?;
+    let mut search = Search::new(
+        backend,
+        [held_back, longest, train.width()],
+        &Distance::ALL,
+        &shape,
+    )?;
     let own = Draws {
         lists: vec![(0..longest as u32).collect()],
         sizes: draws.sizes.clone(),

@@ -4,35 +4,20 @@ use std::sync::Arc;
 
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::gemm::Gemm;
-use crate::kernels::nearest::{Distances, K, NONE, Nearest, RowNorms};
+pub use crate::kernels::nearest::Distance;
+use crate::kernels::nearest::{Distances, K, NONE, Nearest, NearestOfAll, RowNorms};
 use crate::machine::memory_limit;
 use crate::plan::{Cost, Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::train::TrainError;
 
 use super::Rows;
 
-/// Bytes of references in one buffer: GPUs bind at least 128 MiB at a time.
-const CHUNK_BYTES: usize = 64 << 20;
-
-/// How far apart two rows are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distance {
-    /// √Σ (a − b)²
-    Euclidean,
-    /// 1 − a·b / (|a| |b|)
-    Cosine,
-}
-
-impl Distance {
-    /// Both.
-    pub const ALL: [Distance; 2] = [Distance::Euclidean, Distance::Cosine];
-
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Distance::Euclidean => "euclidean",
-            Distance::Cosine => "cosine",
-        }
+/// Bytes, at most, of the references that are searched at a time, and of their dots: on the CPU what
+/// stays in cache meanwhile; GPUs bind at least 128 MiB at a time.
+fn chunk_bytes(backend: &Backend) -> usize {
+    match backend {
+        Backend::Cpu(_) | Backend::CpuDouble(_) => 3 << 20,
+        Backend::Gpu(_) => 64 << 20,
     }
 }
 
@@ -63,7 +48,7 @@ impl Draws {
     }
 }
 
-/// Neighbours of a block of queries among the draws of one group.
+/// Neighbours of a block of queries among the draws of one group, by one distance.
 pub struct Found {
     indices: Vec<u32>,
     draws: usize,
@@ -91,23 +76,26 @@ pub struct Search {
 }
 
 struct Group {
-    candidates: View,
+    /// None where everything is the only draw.
+    candidates: Option<View>,
     draws: usize,
     sizes: usize,
-    /// Euclidean, cosine.
-    neighbours: [View; 2],
+    /// By each distance.
+    neighbours: Vec<View>,
 }
 
 impl Search {
-    /// Plans the search of blocks of `block` queries among `references` rows of `width` values,
-    /// for groups of draws of the shapes `(draws, sizes)`.
+    /// Plans the search of blocks of `block` queries among `references` rows of `width` values, by each
+    /// of `distances`, for groups of draws of the shapes `(draws, sizes)`.
     pub fn new(
         backend: &Backend,
         [block, references, width]: [usize; 3],
+        distances: &[Distance],
         shapes: &[(usize, Vec<usize>)],
     ) -> Result<Search, TrainError> {
         let mut plan = PlanBuilder::new();
-        let per_chunk = (CHUNK_BYTES / (4 * width)).clamp(1, references);
+        let per_chunk = chunk_bytes(backend) / (4 * width.max(block));
+        let per_chunk = per_chunk.clamp(1, references);
         let mut chunks = Vec::new();
         let mut norms = Vec::new();
         for first in (0..references).step_by(per_chunk) {
@@ -124,8 +112,38 @@ impl Search {
         let queries = plan.persistent("queries", Element::Real, block * width);
         let queries = queries.matrix(block, width);
         let query_norms = plan.temporary("query norms", block);
-        let [euclidean, cosine] =
-            ["euclidean", "cosine"].map(|name| plan.temporary_matrix(name, block, references));
+        // The draw of everything needs no candidates, and no distances of all references at a time.
+        let is_all = |(draws, sizes): &(usize, Vec<usize>)| *draws == 1 && *sizes == [references];
+        let mut groups = Vec::new();
+        for shape in shapes {
+            let (draws, sizes) = (shape.0, shape.1.len());
+            let longest = *shape.1.last().expect("a group has a size");
+            let (candidates, len) = match is_all(shape) {
+                true => (None, NearestOfAll::len(block)),
+                false => (Some(draws * longest), Nearest::len(block, draws, sizes)),
+            };
+            let mut indices = |name, len| plan.persistent(name, Element::Index, len);
+            groups.push(Group {
+                candidates: candidates.map(|len| indices("candidates", len)),
+                draws,
+                sizes,
+                neighbours: distances
+                    .iter()
+                    .map(|_| indices("neighbours", len))
+                    .collect(),
+            });
+        }
+        let of_draws = shapes.iter().any(|shape| !is_all(shape));
+        let kept: Vec<View> = distances
+            .iter()
+            .filter(|_| of_draws)
+            .map(|distance| plan.temporary(distance.name(), Distances::len(block, references)))
+            .collect();
+        let nearest: Vec<View> = distances
+            .iter()
+            .map(|_| plan.temporary("nearest distances", NearestOfAll::len(block)))
+            .collect();
+
         let search = plan.begin("search");
         plan.launch(
             "query norms",
@@ -136,46 +154,57 @@ impl Search {
         );
         let mut first = 0;
         for (&chunk, &reference_norms) in chunks.iter().zip(&norms) {
-            let dots = plan.temporary_matrix("dots", block, chunk.rows);
-            plan.launch("dots", Gemm::new(queries, chunk, dots).transpose_b());
-            plan.launch(
-                "distances",
-                Distances {
-                    dots,
-                    query_norms,
-                    reference_norms,
-                    euclidean,
-                    cosine,
-                    first,
-                },
-            );
+            let dots = plan.temporary_matrix("dots", chunk.rows, block);
+            plan.launch("dots", Gemm::new(chunk, queries, dots).transpose_b());
+            for (&distance, &distances) in distances.iter().zip(&kept) {
+                plan.launch(
+                    "distances",
+                    Distances {
+                        distance,
+                        dots,
+                        query_norms,
+                        reference_norms,
+                        distances,
+                        first,
+                    },
+                );
+            }
+            for group in groups.iter().filter(|group| group.candidates.is_none()) {
+                let lists = nearest.iter().zip(&group.neighbours);
+                for (&distance, (&nearest, &neighbours)) in distances.iter().zip(lists) {
+                    plan.launch(
+                        "nearest",
+                        NearestOfAll {
+                            distance,
+                            dots,
+                            query_norms,
+                            reference_norms,
+                            first,
+                            nearest,
+                            neighbours,
+                        },
+                    );
+                }
+            }
             first += chunk.rows;
         }
-        let mut groups = Vec::new();
-        for (draws, sizes) in shapes {
-            let (draws, longest) = (*draws, *sizes.last().expect("a group has a size"));
-            let candidates = plan.persistent("candidates", Element::Index, draws * longest);
-            let neighbours = [euclidean, cosine].map(|distances| {
-                let len = Nearest::len(block, draws, sizes.len());
-                let neighbours = plan.persistent("neighbours", Element::Index, len);
+        for (group, (draws, sizes)) in groups.iter().zip(shapes) {
+            let Some(candidates) = group.candidates else {
+                continue;
+            };
+            for (&distances, &neighbours) in kept.iter().zip(&group.neighbours) {
                 plan.launch(
                     "nearest",
                     Nearest {
+                        queries: block,
                         distances,
                         candidates,
-                        draws,
+                        draws: *draws,
                         sizes: sizes.clone(),
                         neighbours,
                     },
                 );
-                neighbours
-            });
-            groups.push(Group {
-                candidates,
-                draws,
-                sizes: sizes.len(),
-                neighbours,
-            });
+            }
         }
         let plan = Arc::new(plan.finish(memory_limit())?);
         Ok(Search {
@@ -218,18 +247,22 @@ impl Search {
 
     /// Uploads a group's draws, of the shape that was planned.
     pub fn set_draws(&mut self, group: usize, draws: &Draws) -> Result<(), DeviceError> {
-        let candidates = self.groups[group].candidates;
-        self.device
-            .write(candidates, HostData::Index(&draws.sorted()))
+        match self.groups[group].candidates {
+            Some(candidates) => {
+                let sorted = draws.sorted();
+                self.device.write(candidates, HostData::Index(&sorted))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Finds the neighbours of at most a block of queries, the rows of `source` at `indices`:
-    /// for each group, by Euclidean and by cosine distance.
+    /// for each group, by each distance.
     pub fn run(
         &mut self,
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
-    ) -> Result<Vec<[Found; 2]>, TrainError> {
+    ) -> Result<Vec<Vec<Found>>, TrainError> {
         let mut values = vec![0.0; self.queries.view.len];
         for (row, index) in values.chunks_exact_mut(self.queries.cols).zip(indices) {
             source.copy(index, row)?;
@@ -237,18 +270,24 @@ impl Search {
         self.device
             .write(self.queries.view, HostData::Real(&values))?;
         self.device.run(self.search, 1)?;
-        let mut found = Vec::new();
-        for group in &self.groups {
-            let mut read = |view| -> Result<Found, DeviceError> {
+        let (device, queries) = (&mut self.device, self.queries.rows);
+        let found = self.groups.iter().map(|group| {
+            let found = group.neighbours.iter().map(|&view| {
+                let read = device.read_index(view)?;
+                let indices = match group.candidates {
+                    Some(_) => read,
+                    None => (0..queries * K)
+                        .map(|list| read[NearestOfAll::at(list / K, list % K)])
+                        .collect(),
+                };
                 Ok(Found {
-                    indices: self.device.read_index(view)?,
+                    indices,
                     draws: group.draws,
                     sizes: group.sizes,
                 })
-            };
-            let [euclidean, cosine] = group.neighbours;
-            found.push([read(euclidean)?, read(cosine)?]);
-        }
-        Ok(found)
+            });
+            found.collect()
+        });
+        Ok(found.collect::<Result<_, DeviceError>>()?)
     }
 }

@@ -3,14 +3,9 @@
 /// The commonest label among a query's `neighbours`' labels, nearest first; where labels are
 /// equally common, the one whose first vote is nearest.
 pub fn majority(labels: impl Iterator<Item = u8> + Clone) -> Option<u8> {
-    let mut votes = [0u32; 256];
-    labels
-        .clone()
-        .for_each(|label| votes[usize::from(label)] += 1);
-    let most = *votes.iter().max()?;
-    labels
-        .into_iter()
-        .find(|&label| votes[usize::from(label)] == most)
+    let votes = |label: u8| labels.clone().filter(|&other| other == label).count();
+    let most = labels.clone().map(votes).max()?;
+    labels.clone().find(|&label| votes(label) == most)
 }
 
 #[cfg(test)]

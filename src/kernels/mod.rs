@@ -246,6 +246,7 @@ kernels! {
     ClockAdvance = clock::Advance,
     RowNorms = nearest::RowNorms,
     Distances = nearest::Distances,
+    NearestOfAll = nearest::NearestOfAll,
     Nearest = nearest::Nearest,
     LadderNaive = gemm_ladder::Naive,
     LadderCoalesced = gemm_ladder::Coalesced,

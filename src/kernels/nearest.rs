@@ -1,22 +1,35 @@
-//! Exact nearest neighbours: distances from one matrix product, then the nearest of many draws.
+//! Exact nearest neighbours: distances from one matrix product, then the nearest of all or of many draws.
 //!
 //! ```text
-//! dots[q, r] = queries[q] · references[r]              a GEMM
+//! dots[r, q] = references[r] · queries[q]              a GEMM
 //! norms[r]   = |x[r]|²
-//! euclidean[q, r] = max(0, |q|² − 2 dots + |r|²)       squared; its order is the distance's
-//! cosine[q, r]    = 1 − dots / (|q| |r|)               1 where either norm is 0
+//! euclidean  = max(0, |q|² − 2 dots + |r|²)            squared; its order is the distance's
+//! cosine     = 1 − dots / (|q| |r|)                    1 where either norm is 0
 //!
-//! neighbours[q, d, s, 0..K] = the K references nearest to q among the first sizes[s] of draw d,
-//!                             nearest first, the lower index where two are equally near
+//! of all:    the K references nearest to q, nearest first, the lower index where two are equally near
+//! of draws:  neighbours[q, d, s, 0..K] = the same among the first sizes[s] of draw d
 //!
-//! queries [Q, D], references [R, D] (in chunks of columns of the distances), candidates [draws, N]
+//! queries [Q, D], references [R, D] in chunks, candidates [draws, N]
 //! ```
-//! A distance is computed once, for whichever draws hold the reference; the matrix of distances
-//! exists for a block of Q queries only. A list is filled up with [`NONE`] where a prefix has
-//! fewer than K references.
+//! The search of all references takes in a chunk at a time, while its dots are in cache, and keeps no
+//! distances. Draws have references in common and each takes them in its own order, so theirs are
+//! computed once and kept, for a block of Q queries only. A list is filled up with [`NONE`] where there
+//! are fewer than K references.
+//!
+//! [`LANES`] queries go together, a vector wide: a candidate is compared with the worst of their lists
+//! at once, and nearly always that is all. So what is kept of queries lies in groups of them:
+//!
+//! ```text
+//! distances            [⌈Q / LANES⌉, R, LANES]
+//! the nearest so far   [⌈Q / LANES⌉, K, LANES]
+//! ```
 
-use super::parallel::{chunks_of, each_part};
-use super::{Dispatch, GROUP, Kernel, linear_groups, parallel, shader};
+mod lists;
+
+use lists::Lists;
+
+use super::parallel::{chunks_of, each_part, with_constant};
+use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Matrix, Operand, View};
 use crate::scalar::Scalar;
@@ -27,6 +40,57 @@ pub const K: usize = 16;
 pub const NONE: u32 = u32::MAX;
 /// Sizes (prefixes of a draw) that one launch handles at most.
 pub const MAX_SIZES: usize = 8;
+/// Queries whose lists advance together.
+pub const LANES: usize = 16;
+
+/// How far apart two rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distance {
+    /// √Σ (a − b)²
+    Euclidean,
+    /// 1 − a·b / (|a| |b|)
+    Cosine,
+}
+
+impl Distance {
+    /// Both.
+    pub const ALL: [Distance; 2] = [Distance::Euclidean, Distance::Cosine];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Distance::Euclidean => "euclidean",
+            Distance::Cosine => "cosine",
+        }
+    }
+
+    /// Of two vectors of squared norms q and r; the Euclidean one squared.
+    #[inline(always)]
+    fn of_dot<T: Scalar>(self, dot: T, q: T, r: T) -> T {
+        match self {
+            Distance::Euclidean => squared_distance(dot, q, r),
+            Distance::Cosine => cosine_distance(dot, q, r),
+        }
+    }
+
+    /// FLOPs of one: double, subtract, add, compare; or multiply, root, divide, subtract.
+    const FLOPS: u64 = 4;
+
+    /// What tells the shaders which it is.
+    fn constant(self) -> (&'static str, String) {
+        ("COSINE", (self == Distance::Cosine).to_string())
+    }
+}
+
+/// The [`LANES`] elements of a row from `first` on; beyond its end, the last one again, so that every
+/// place of a group is defined.
+#[inline(always)]
+fn lanes<T: Scalar>(row: &[T], first: usize) -> [T; LANES] {
+    match row[first..].first_chunk() {
+        Some(lanes) => *lanes,
+        None => std::array::from_fn(|lane| row[(first + lane).min(row.len() - 1)]),
+    }
+}
 
 /// `norms[r] = Σ x[r, ·]²`
 #[derive(Clone, Debug)]
@@ -71,39 +135,45 @@ impl Kernel for RowNorms {
     }
 }
 
-/// Both distances of a chunk of references, from the dot products.
+/// Distances of a chunk of references, from the dot products.
 #[derive(Clone, Debug)]
 pub struct Distances {
-    /// `[Q, chunk]`
+    /// Which.
+    pub distance: Distance,
+    /// `[chunk, Q]`
     pub dots: Matrix,
     /// `[Q]`
     pub query_norms: View,
     /// `[chunk]`
     pub reference_norms: View,
-    /// `[Q, R]`, of which columns `first .. first + chunk` are written.
-    pub euclidean: Matrix,
-    /// Likewise.
-    pub cosine: Matrix,
+    /// `[⌈Q / LANES⌉, R, LANES]`, of which references `first .. first + chunk` are written.
+    pub distances: View,
     /// The chunk's first reference.
     pub first: usize,
 }
 
+impl Distances {
+    /// Length of `distances`.
+    pub fn len(queries: usize, references: usize) -> usize {
+        queries.next_multiple_of(LANES) * references
+    }
+}
+
 impl Kernel for Distances {
     const NAME: &'static str = "distances";
-    const SHADER: &'static str = shader!("distances");
+    const SHADER: &'static str = shader!("shared/distance", "distances");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
             Operand::read("dots", self.dots),
             Operand::read("query_norms", self.query_norms),
             Operand::read("reference_norms", self.reference_norms),
-            Operand::update("euclidean", self.euclidean),
-            Operand::update("cosine", self.cosine),
+            Operand::update("distances", self.distances),
         ]
     }
 
     fn flops(&self) -> u64 {
-        8 * self.dots.view.len as u64
+        Distance::FLOPS * self.dots.view.len as u64
     }
 
     fn cost(&self) -> Cost {
@@ -112,48 +182,49 @@ impl Kernel for Distances {
         Cost {
             flops: self.flops(),
             read: 4 * (dots + norms),
-            written: 4 * 2 * dots,
+            written: 4 * dots,
         }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let chunk = self.dots.cols;
-        let ([dots, query_norms, reference_norms], [euclidean, cosine]) = memory.real.access(
+        let ([dots, query_norms, reference_norms], [distances]) = memory.real.access(
             [self.dots.view, self.query_norms, self.reference_norms],
-            [self.euclidean.view, self.cosine.view],
+            [self.distances],
         );
-        let cols = self.euclidean.cols;
+        let queries = self.dots.cols;
+        let group_len = distances.len() / queries.div_ceil(LANES);
         each_part(
             &memory.team,
-            (chunks_of(euclidean, cols), chunks_of(cosine, cols)),
-            |_, row, (euclidean, cosine)| {
-                let (dots, q) = (&dots[row * chunk..], query_norms[row]);
-                let euclidean = &mut euclidean[self.first..][..chunk];
-                let cosine = &mut cosine[self.first..][..chunk];
-                parallel::simd(
+            chunks_of(distances, group_len),
+            |_, group, distances| {
+                let first = group * LANES;
+                let q = lanes(query_norms, first);
+                let (targets, _) = distances[self.first * LANES..].as_chunks_mut::<LANES>();
+                let rows = dots.chunks_exact(queries).zip(reference_norms);
+                with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => parallel::simd(
                     #[inline(always)]
                     || {
-                        for i in 0..chunk {
-                            let (dot, r) = (dots[i], reference_norms[i]);
-                            euclidean[i] = squared_distance(dot, q, r);
-                            cosine[i] = cosine_distance(dot, q, r);
+                        for (target, (row, &r)) in targets.iter_mut().zip(rows) {
+                            let dots = lanes(row, first);
+                            for lane in 0..LANES {
+                                target[lane] = D.of_dot(dots[lane], q[lane], r);
+                            }
                         }
                     },
-                );
+                ));
             },
         );
     }
 
     fn gpu(&self) -> Dispatch {
+        let [chunk, queries] = [self.dots.rows, self.dots.cols];
+        let references = self.distances.len / queries.next_multiple_of(LANES);
         Dispatch {
-            constants: vec![],
-            dims: vec![
-                self.dots.rows as u32,
-                self.dots.cols as u32,
-                self.euclidean.cols as u32,
-                self.first as u32,
-            ],
-            groups: linear_groups(self.dots.view.len),
+            constants: vec![self.distance.constant()],
+            dims: [queries, chunk, references, self.first]
+                .map(|dim| dim as u32)
+                .into(),
+            groups: linear_groups(chunk * queries.next_multiple_of(LANES)),
         }
     }
 }
@@ -180,11 +251,113 @@ fn cosine_distance<T: Scalar>(dot: T, q: T, r: T) -> T {
     T::one() - cosine
 }
 
+/// The nearest of all references, of which a chunk is taken in.
+#[derive(Clone, Debug)]
+pub struct NearestOfAll {
+    /// By which distance.
+    pub distance: Distance,
+    /// `[chunk, Q]`
+    pub dots: Matrix,
+    /// `[Q]`
+    pub query_norms: View,
+    /// `[chunk]`
+    pub reference_norms: View,
+    /// The chunk's first reference; with 0 the lists begin anew.
+    pub first: usize,
+    /// Distances of the nearest so far `[⌈Q / LANES⌉, K, LANES]`.
+    pub nearest: View,
+    /// Their indices, likewise.
+    pub neighbours: View,
+}
+
+impl NearestOfAll {
+    /// Length of `nearest` and of `neighbours`.
+    pub fn len(queries: usize) -> usize {
+        queries.next_multiple_of(LANES) * K
+    }
+
+    /// Where a query's neighbour lies, counted from the nearest.
+    pub fn at(query: usize, place: usize) -> usize {
+        (query / LANES * K + place) * LANES + query % LANES
+    }
+}
+
+impl Kernel for NearestOfAll {
+    const NAME: &'static str = "nearest_of_all";
+    const SHADER: &'static str = shader!("shared/distance", "nearest_of_all");
+
+    fn operands(&self) -> Vec<Operand> {
+        let list = |name, view: View| match self.first {
+            0 => Operand::write(name, view),
+            _ => Operand::update(name, view),
+        };
+        vec![
+            Operand::read("dots", self.dots),
+            Operand::read("query_norms", self.query_norms),
+            Operand::read("reference_norms", self.reference_norms),
+            list("nearest", self.nearest),
+            list("neighbours", self.neighbours),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        // A distance and a comparison each.
+        (Distance::FLOPS + 1) * self.dots.view.len as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([dots, query_norms, reference_norms], [nearest]) = memory.real.access(
+            [self.dots.view, self.query_norms, self.reference_norms],
+            [self.nearest],
+        );
+        let neighbours = memory.index.write(self.neighbours);
+        let parts = (
+            chunks_of(nearest, K * LANES),
+            chunks_of(neighbours, K * LANES),
+        );
+        each_part(&memory.team, parts, |_, group, (nearest, neighbours)| {
+            let first = group * LANES;
+            let q = lanes(query_norms, first);
+            let rows = dots.chunks_exact(self.dots.cols).zip(reference_norms);
+            let mut lists = Lists::new();
+            if self.first > 0 {
+                lists.distances.as_flattened_mut().copy_from_slice(nearest);
+                lists.indices.as_flattened_mut().copy_from_slice(neighbours);
+            }
+            with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => parallel::simd(
+                #[inline(always)]
+                || {
+                    for (index, (row, &r)) in (self.first as u32..).zip(rows) {
+                        let mut distances = lanes(row, first);
+                        for lane in 0..LANES {
+                            distances[lane] = D.of_dot(distances[lane], q[lane], r);
+                        }
+                        lists.offer(&distances, index);
+                    }
+                },
+            ));
+            nearest.copy_from_slice(lists.distances.as_flattened());
+            neighbours.copy_from_slice(lists.indices.as_flattened());
+        });
+    }
+
+    fn gpu(&self) -> Dispatch {
+        let [chunk, queries] = [self.dots.rows, self.dots.cols];
+        Dispatch {
+            constants: vec![self.distance.constant(), ("K", format!("{K}u"))],
+            dims: [queries, chunk, self.first].map(|dim| dim as u32).into(),
+            groups: linear_groups(queries.next_multiple_of(LANES)),
+        }
+    }
+}
+
 /// The nearest references of every draw and size.
 #[derive(Clone, Debug)]
 pub struct Nearest {
-    /// `[Q, R]`
-    pub distances: Matrix,
+    /// Number of queries.
+    pub queries: usize,
+    /// `[⌈Q / LANES⌉, R, LANES]`
+    pub distances: View,
     /// Indices `[draws, N]` into the references.
     pub candidates: View,
     /// Number of draws.
@@ -199,6 +372,10 @@ impl Nearest {
     /// Length of `neighbours`.
     pub fn len(queries: usize, draws: usize, sizes: usize) -> usize {
         queries * draws * sizes * K
+    }
+
+    fn references(&self) -> usize {
+        self.distances.len / self.queries.next_multiple_of(LANES)
     }
 }
 
@@ -216,40 +393,51 @@ impl Kernel for Nearest {
 
     fn flops(&self) -> u64 {
         // A comparison per candidate.
-        (self.distances.rows * self.candidates.len) as u64
+        (self.queries * self.candidates.len) as u64
     }
 
     fn cost(&self) -> Cost {
         // At most: draws that have candidates in common read their distances once.
-        let looked_at = self.distances.cols.min(self.candidates.len);
+        let looked_at = self.references().min(self.candidates.len);
         Cost {
             flops: self.flops(),
-            read: 4 * (self.distances.rows * looked_at + self.candidates.len) as u64,
+            read: 4 * (self.queries * looked_at + self.candidates.len) as u64,
             written: 4 * self.neighbours.len as u64,
         }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let distances = memory.real.read(self.distances.view);
+        let distances = memory.real.read(self.distances);
         let ([candidates], [neighbours]) =
             memory.index.access([self.candidates], [self.neighbours]);
+        let (references, sizes) = (self.references(), self.sizes.len());
         let per_draw = candidates.len() / self.draws;
-        let per_query = self.draws * self.sizes.len() * K;
+        let per_query = self.draws * sizes * K;
         each_part(
             &memory.team,
-            chunks_of(neighbours, per_query),
-            |_, row, neighbours| {
-                let distances = &distances[row * self.distances.cols..][..self.distances.cols];
-                let draws = neighbours.chunks_exact_mut(self.sizes.len() * K);
-                for (neighbours, candidates) in draws.zip(candidates.chunks_exact(per_draw)) {
-                    let mut list = List::new();
+            chunks_of(neighbours, LANES * per_query),
+            |_, group, neighbours| {
+                let (distances, _) = distances[group * references * LANES..].as_chunks::<LANES>();
+                for (draw, candidates) in candidates.chunks_exact(per_draw).enumerate() {
+                    let mut lists = Lists::new();
                     let mut done = 0;
-                    for (neighbours, &size) in neighbours.chunks_exact_mut(K).zip(&self.sizes) {
-                        for &candidate in &candidates[done..size] {
-                            list.offer(distances[candidate as usize], candidate);
-                        }
-                        neighbours.copy_from_slice(&list.indices);
+                    for (index, &size) in self.sizes.iter().enumerate() {
+                        parallel::simd(
+                            #[inline(always)]
+                            || {
+                                for &candidate in &candidates[done..size] {
+                                    lists.offer(&distances[candidate as usize], candidate);
+                                }
+                            },
+                        );
                         done = size;
+                        let queries = neighbours.chunks_exact_mut(per_query);
+                        for (lane, neighbours) in queries.enumerate() {
+                            let list = &mut neighbours[(draw * sizes + index) * K..][..K];
+                            for (neighbour, indices) in list.iter_mut().zip(&lists.indices) {
+                                *neighbour = indices[lane];
+                            }
+                        }
                     }
                 }
             },
@@ -259,8 +447,8 @@ impl Kernel for Nearest {
     fn gpu(&self) -> Dispatch {
         assert!(self.sizes.len() <= MAX_SIZES, "{} sizes", self.sizes.len());
         let mut dims = vec![
-            self.distances.rows as u32,
-            self.distances.cols as u32,
+            self.queries as u32,
+            self.references() as u32,
             self.draws as u32,
             (self.candidates.len / self.draws) as u32,
             self.sizes.len() as u32,
@@ -273,48 +461,7 @@ impl Kernel for Nearest {
         Dispatch {
             constants: vec![("K", format!("{K}u"))],
             dims,
-            groups: linear_groups((self.distances.rows * self.draws).max(GROUP)),
+            groups: linear_groups(self.queries.next_multiple_of(LANES) * self.draws),
         }
-    }
-}
-
-/// The K nearest so far, nearest first.
-struct List<T> {
-    distances: [T; K],
-    indices: [u32; K],
-}
-
-impl<T: Scalar> List<T> {
-    fn new() -> Self {
-        List {
-            distances: [T::infinity(); K],
-            indices: [NONE; K],
-        }
-    }
-
-    /// Takes in a candidate unless K others are nearer, by (distance, index).
-    #[inline(always)]
-    fn offer(&mut self, distance: T, index: u32) {
-        // Nearly all candidates end here, after one comparison.
-        if distance > self.distances[K - 1] {
-            return;
-        }
-        self.insert(distance, index);
-    }
-
-    #[inline(never)]
-    fn insert(&mut self, distance: T, index: u32) {
-        let nearer = |i: usize| (distance, index) < (self.distances[i], self.indices[i]);
-        if !nearer(K - 1) {
-            return;
-        }
-        let mut place = K - 1;
-        while place > 0 && nearer(place - 1) {
-            place -= 1;
-        }
-        self.distances[place..].rotate_right(1);
-        self.indices[place..].rotate_right(1);
-        self.distances[place] = distance;
-        self.indices[place] = index;
     }
 }

@@ -10,7 +10,7 @@ use diabolo::kernels::batch_norm::{self, Moments};
 use diabolo::kernels::clock::Advance;
 use diabolo::kernels::column_sum::{ColumnSumPartial, blocks};
 use diabolo::kernels::gemm::Gemm;
-use diabolo::kernels::nearest::Nearest;
+use diabolo::kernels::nearest::{Distances, LANES, Nearest};
 use diabolo::kernels::{Activation, GROUP, ROWS_PER_BLOCK};
 use diabolo::plan::{Element, PlanBuilder};
 
@@ -100,12 +100,19 @@ fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     let row = [3.0, inf, nan, 1.0, f32::MAX, inf, 2.0];
     let mut test = Case::new(0);
-    let distances = test.real("distances", row.len());
-    test.reals.push((distances, row.to_vec()));
+    let distances = test.real("distances", Distances::len(1, row.len()));
+    // One query, in the first lane of its group.
+    let grouped = row.iter().flat_map(|&distance| {
+        let mut group = [0.0; LANES];
+        group[0] = distance;
+        group
+    });
+    test.reals.push((distances, grouped.collect()));
     let sizes = vec![2, 5, 7];
     let len = Nearest::len(1, 1, sizes.len());
     let kernel = Nearest {
-        distances: distances.matrix(1, row.len()),
+        queries: 1,
+        distances,
         candidates: test.index("candidates", vec![1, 2, 5, 0, 6, 3, 4]),
         draws: 1,
         sizes,

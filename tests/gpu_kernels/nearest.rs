@@ -2,7 +2,7 @@
 
 use diabolo::device::Device;
 use diabolo::device::cpu::Cpu;
-use diabolo::kernels::nearest::{Distances, Nearest, RowNorms};
+use diabolo::kernels::nearest::{Distance, Distances, K, LANES, Nearest, NearestOfAll, RowNorms};
 use diabolo::plan::Element;
 use rand::RngExt;
 
@@ -21,25 +21,62 @@ fn norms_and_distances() {
             test.finish(RowNorms { x, norms })
                 .compare(&adapter, |_, _, _| bound);
 
-            let mut test = Case::new(rows + cols);
-            let (references, first) = (cols + 7, 3);
-            let kernel = Distances {
-                dots: test.real("dots", rows * cols).matrix(rows, cols),
-                query_norms: test.uniform("query norms", rows, 0.5..2.0),
-                reference_norms: test.uniform("reference norms", cols, 0.5..2.0),
-                euclidean: test
-                    .real("euclidean", rows * references)
-                    .matrix(rows, references),
-                cosine: test
-                    .real("cosine", rows * references)
-                    .matrix(rows, references),
-                first,
+            // `rows` references, `cols` queries.
+            for distance in Distance::ALL {
+                let mut test = Case::new(rows + cols);
+                let (references, first) = (rows + 7, 3);
+                let kernel = Distances {
+                    distance,
+                    dots: test.real("dots", rows * cols).matrix(rows, cols),
+                    query_norms: test.uniform("query norms", cols, 0.5..2.0),
+                    reference_norms: test.uniform("reference norms", rows, 0.5..2.0),
+                    distances: test.real("distances", Distances::len(cols, references)),
+                    first,
+                };
+                test.finish(kernel).compare(&adapter, |_, i, _| {
+                    let written = (first..first + rows).contains(&(i / LANES % references));
+                    // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
+                    if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
+    let Some(adapter) = gpu() else { return };
+    for (queries, chunk) in [(1, 1), (5, 9), (16, 31), (33, 129), (70, 300)] {
+        for (distance, first) in [(Distance::Euclidean, 0), (Distance::Euclidean, 40)]
+            .into_iter()
+            .chain([(Distance::Cosine, 0)])
+        {
+            let mut test = Case::new(queries + chunk);
+            let mut multiples = |name: &str, len: usize, range: std::ops::Range<i32>| {
+                let view = test.guarded(name, Element::Real, len);
+                // Few and exact in every precision: many ties. Of unit vectors, so cosines are too.
+                let values = (0..len).map(|_| test.rng.random_range(range.clone()) as f32 / 8.0);
+                let values = values.collect();
+                test.reals.push((view, values));
+                view
             };
-            test.finish(kernel).compare(&adapter, |_, i, _| {
-                let written = (first..first + cols).contains(&(i % references));
-                // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
-                if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
-            });
+            let dots = multiples("dots", queries * chunk, -8..9).matrix(chunk, queries);
+            let query_norms = multiples("query norms", queries, 8..9);
+            let reference_norms = multiples("reference norms", chunk, 8..9);
+            let len = NearestOfAll::len(queries);
+            // Lists that are full of ties with what comes, in order.
+            let so_far = multiples("nearest", len, 4..5);
+            let places = (0..len).map(|at| (at / LANES % K) as u32).collect();
+            let kernel = NearestOfAll {
+                distance,
+                dots,
+                query_norms,
+                reference_norms,
+                first,
+                nearest: so_far,
+                neighbours: test.index("neighbours", places),
+            };
+            test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
         }
     }
 }
@@ -59,8 +96,17 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         let distances: Vec<f32> = (0..queries * references)
             .map(|_| test.rng.random_range(0..20) as f32 / 8.0)
             .collect();
-        let view = test.guarded("distances", Element::Real, distances.len());
-        test.reals.push((view, distances.clone()));
+        let view = test.guarded(
+            "distances",
+            Element::Real,
+            Distances::len(queries, references),
+        );
+        let mut grouped = vec![0.0; view.len];
+        for (i, &distance) in distances.iter().enumerate() {
+            let (query, reference) = (i / references, i % references);
+            grouped[(query / LANES * references + reference) * LANES + query % LANES] = distance;
+        }
+        test.reals.push((view, grouped));
         let mut candidates = Vec::new();
         for _ in 0..draws {
             let mut all: Vec<u32> = (0..references as u32).collect();
@@ -69,7 +115,8 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         }
         let len = Nearest::len(queries, draws, sizes.len());
         let kernel = Nearest {
-            distances: view.matrix(queries, references),
+            queries,
+            distances: view,
             candidates: test.index("candidates", candidates.clone()),
             draws,
             sizes: sizes.clone(),
@@ -83,7 +130,7 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::team(1).expect("a thread"));
         ready.run(&mut cpu);
         let got = cpu.read_index(neighbours).expect("readable");
-        let mut lists = got.chunks_exact(diabolo::kernels::nearest::K);
+        let mut lists = got.chunks_exact(K);
         for query in distances.chunks_exact(references) {
             for draw in candidates.chunks_exact(longest) {
                 for &size in &sizes {
@@ -92,7 +139,7 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
                         let of = |i: u32| query[i as usize];
                         of(a).total_cmp(&of(b)).then(a.cmp(&b))
                     });
-                    expected.resize(diabolo::kernels::nearest::K, u32::MAX);
+                    expected.resize(K, u32::MAX);
                     assert_eq!(
                         lists.next().expect("one per query, draw and size"),
                         expected

@@ -1,13 +1,16 @@
 //! Distances and nearest neighbours, by brute force.
 
-use diabolo::kernels::nearest::{Distances, K, NONE, Nearest, RowNorms};
+use diabolo::device::Device;
+use diabolo::kernels::nearest::{
+    Distance, Distances, K, LANES, NONE, Nearest, NearestOfAll, RowNorms,
+};
 use diabolo::plan::{Matrix, View};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::bench::{Bench, DOUBLE, uniform};
+use crate::bench::{Bench, DOUBLE, SINGLE, compare, uniform};
 use crate::exact::{Exact, ONE, exact, sum};
 use crate::shapes::side;
 use crate::{emit, for_all};
@@ -36,30 +39,64 @@ fn row_norms(bench: &mut Bench, x: Matrix) -> View {
 }
 
 /// Squared Euclidean and cosine distances of all queries to all references, in two chunks of these
-/// where there are two.
-fn distances(bench: &mut Bench, case: &Search, queries: View, references: View) -> [Matrix; 2] {
+/// where there are two; and the nearest of all by each.
+fn distances(
+    bench: &mut Bench,
+    case: &Search,
+    queries: View,
+    references: View,
+) -> [(View, View); 2] {
     let (rows, cols, features) = (case.queries, case.references, case.features);
     let query_norms = row_norms(bench, queries.matrix(rows, features));
-    let [euclidean, cosine] = [0, 1].map(|_| bench.output(rows * cols).matrix(rows, cols));
+    let results = Distance::ALL.map(|distance| {
+        (
+            distance,
+            bench.output(Distances::len(rows, cols)),
+            bench.output(NearestOfAll::len(rows)),
+            bench.indices(&vec![0; NearestOfAll::len(rows)]),
+        )
+    });
     let first_chunk = cols.div_ceil(2);
     for (first, chunk) in [(0, first_chunk), (first_chunk, cols - first_chunk)] {
         if chunk == 0 {
             continue;
         }
         let part = references.part(first * features, chunk * features);
-        let dims = [rows, features, chunk];
-        let dots = emit::gemm(bench, dims, (queries, false), (part, true), emit::PLAIN);
+        let dims = [chunk, features, rows];
+        let dots = emit::gemm(bench, dims, (part, false), (queries, true), emit::PLAIN);
+        let dots = dots.matrix(chunk, rows);
         let reference_norms = row_norms(bench, part.matrix(chunk, features));
-        bench.launch(Distances {
-            dots: dots.matrix(rows, chunk),
-            query_norms,
-            reference_norms,
-            euclidean,
-            cosine,
-            first,
-        });
+        for (distance, distances, nearest, neighbours) in results {
+            bench.launch(Distances {
+                distance,
+                dots,
+                query_norms,
+                reference_norms,
+                distances,
+                first,
+            });
+            bench.launch(NearestOfAll {
+                distance,
+                dots,
+                query_norms,
+                reference_norms,
+                first,
+                nearest,
+                neighbours,
+            });
+        }
     }
-    [euclidean, cosine]
+    results.map(|(_, distances, _, neighbours)| (distances, neighbours))
+}
+
+/// Where the distances lie, query by query.
+fn in_order(queries: usize, references: usize) -> impl Iterator<Item = usize> {
+    (0..queries).flat_map(move |q| (0..references).map(move |r| at(references, q, r)))
+}
+
+/// Where a query's distance to a reference lies.
+fn at(references: usize, query: usize, reference: usize) -> usize {
+    (query / LANES * references + reference) * LANES + query % LANES
 }
 
 fn dot(a: &[f64], b: &[f64]) -> Exact {
@@ -91,16 +128,57 @@ fn distances_are_those_of_the_vectors_and_a_vector_of_zeros_is_at_cosine_distanc
         let pairs = queries
             .iter()
             .flat_map(|q| references.iter().map(move |r| (q, r)));
-        let (squares, cosines): (Vec<_>, Vec<_>) =
-            pairs.map(|(q, r)| both_distances(q, r).into()).unzip();
+        let expected: Vec<[Exact; 2]> = pairs.map(|(q, r)| both_distances(q, r)).collect();
 
         let mut bench = Bench::new();
         let (q, r) = (bench.given(&q), bench.given(&r));
-        let [euclidean, cosine] = distances(&mut bench, &case, q, r);
-        bench.check(&[
-            ("euclidean", euclidean.view, &squares),
-            ("cosine", cosine.view, &cosines),
-        ])
+        let by_each = distances(&mut bench, &case, q, r);
+        let (single, double) = (bench.run::<f32>(), bench.run::<f64>());
+        for (index, (view, _)) in by_each.into_iter().enumerate() {
+            let expected: Vec<Exact> = expected.iter().map(|both| both[index]).collect();
+            let name = Distance::ALL[index].name();
+            let places = || in_order(case.queries, case.references);
+            let got: Vec<f32> = places().map(|at| single.reals(view)[at]).collect();
+            compare(name, &got, &expected, SINGLE)?;
+            let got: Vec<f64> = places().map(|at| double.reals(view)[at]).collect();
+            compare(name, &got, &expected, 2.0 * DOUBLE)?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_nearest_of_all_taken_in_by_chunks_are_the_first_of_all_distances_sorted() {
+    for_all(256, search(), |case| {
+        let features = case.features;
+        let mut bench = Bench::new();
+        let queries = bench.given(&uniform(case.queries * features, case.seed));
+        // Every other reference is the one before: ties.
+        let mut references = uniform(case.references * features, case.seed + 1);
+        for pair in references.chunks_exact_mut(2 * features) {
+            let (one, other) = pair.split_at_mut(features);
+            other.copy_from_slice(one);
+        }
+        let references = bench.given(&references);
+        let by_each = distances(&mut bench, &case, queries, references);
+        let mut device = bench.run::<f32>();
+        for (distances, neighbours) in by_each {
+            let found = device.read_index(neighbours).expect("readable");
+            let distances = device.reals(distances);
+            for query in 0..case.queries {
+                let mut sorted: Vec<u32> = (0..case.references as u32).collect();
+                sorted.sort_by(|&a, &b| {
+                    let of = |i: u32| distances[at(case.references, query, i as usize)];
+                    of(a).total_cmp(&of(b)).then(a.cmp(&b))
+                });
+                sorted.resize(sorted.len().max(K), NONE);
+                let got: Vec<u32> = (0..K)
+                    .map(|place| found[NearestOfAll::at(query, place)])
+                    .collect();
+                prop_assert_eq!(&got, &sorted[..K], "query {}", query);
+            }
+        }
+        Ok(())
     });
 }
 
@@ -117,16 +195,16 @@ fn distances_are_symmetric_and_the_nearest_to_a_reference_is_itself() {
         let x = uniform(count * features, case.seed);
         let mut bench = Bench::new();
         let (queries, references) = (bench.given(&x), bench.given(&x));
-        let matrices = distances(&mut bench, &case, queries, references);
+        let by_each = distances(&mut bench, &case, queries, references);
         let device = bench.run::<f64>();
         let largest = x
             .chunks(features)
             .map(|x| dot(x, x).value)
             .fold(0.0, f64::max);
-        for (matrix, size) in matrices.into_iter().zip([largest, 1.0]) {
+        for ((distances, _), size) in by_each.into_iter().zip([largest, 1.0]) {
             // A sum of `features` products, thrice, and as many roundings of the rest.
             let allowed = 4.0 * (12.0 * (features as f64).sqrt() + 12.0) * DOUBLE * size;
-            let at = |i: usize, j: usize| device.reals(matrix.view)[i * count + j];
+            let at = |i: usize, j: usize| device.reals(distances)[at(count, i, j)];
             for i in 0..count {
                 prop_assert!(at(i, i) <= allowed, "{i} is {} from itself", at(i, i));
                 let nearest = (0..count).min_by(|&a, &b| at(i, a).total_cmp(&at(i, b)));
@@ -210,11 +288,15 @@ fn the_nearest_are_the_first_of_the_sorted_and_ties_go_to_the_lower_index() {
 
         let mut bench = Bench::new();
         let neighbours = bench.indices(&vec![0; expected.len()]);
-        let distances = bench
-            .given(&distances)
-            .matrix(case.queries, case.references);
+        // Nobody's distances fill up the last group of queries.
+        let mut grouped = vec![f64::NAN; Distances::len(case.queries, case.references)];
+        for (at, distance) in in_order(case.queries, case.references).zip(distances) {
+            grouped[at] = distance;
+        }
+        let distances = bench.given(&grouped);
         let candidates = bench.indices(&candidates.concat());
         bench.launch(Nearest {
+            queries: case.queries,
             distances,
             candidates,
             draws: case.draws,

@@ -8,7 +8,7 @@ use crate::data::draws::Sampling;
 use crate::data::synthetic::{CLASSES, Synthetic};
 use crate::data::{Images, idx};
 use crate::device::{Backend, HostData};
-use crate::evaluate::{Draws, FewLabel, Search, few_label};
+use crate::evaluate::{Distance, Draws, FewLabel, Search, few_label};
 use crate::machine::resident_set;
 use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
@@ -83,7 +83,12 @@ pub(super) fn subjects<'a>(
             let (rows, _) = synthetic(largest.max(QUERIES)).in_memory();
             vec![planned(Box::new(move |count| {
                 let shapes = [(1, vec![count])];
-                let mut search = Search::new(backend, [QUERIES, count, SIDE * SIDE], &shapes)?;
+                let mut search = Search::new(
+                    backend,
+                    [QUERIES, count, SIDE * SIDE],
+                    &Distance::ALL,
+                    &shapes,
+                )?;
                 let memory = Some(search.memory());
                 search.set_references(&rows, 0..count)?;
                 let all = Draws {
