@@ -6,8 +6,11 @@ denoised images.
 Prints one line of JSON: {"variant", "epochs", "loss": {"train", "test"}, "few_label": [rows as in our
 summary.json], "denoising": [...], "seconds": {"load", "compile", "train", "epochs", "few_label",
 "denoising", "evaluate", "total"}}. What torch.compile takes at the first step is counted apart from
-training, but in the total. With --every N also "target": {"accuracy", "epochs", "seconds" of training,
-"evaluating": seconds of its own}: when 1-NN by cosine with 200 labels first reaches --target.
+training, but in the total.
+
+With --every N, looks at the accuracy of 1-NN by cosine with 200 labels after every N epochs, stops once
+it reaches --target, and says when, instead of the evaluation: "target": {"reached", "accuracy",
+"epochs", "seconds" of training, "evaluating": seconds of the looks}.
 
 Usage: python main_job.py [--threads N] [--variant eager|compiled] [--epochs N] [--draws N]
            [--raw nested|faiss] [--features nested|faiss] [--every N] [--target A]
@@ -25,7 +28,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, conv2d, grid_sample
+from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, grid_sample
 
 import few_label
 
@@ -177,10 +180,13 @@ def ssim(clean, seen):
     """Of each image, under a Gaussian window of 11×11, σ = 1.5."""
     window = torch.exp(-((torch.arange(11.0) - 5) / 1.5).square() / 2)
     window /= window.sum()
-    x, y = (image.view(-1, 1, SIDE, SIDE) for image in (clean, seen))
-    planes = torch.cat([x, y, x * x, y * y, x * y])
-    planes = conv2d(conv2d(planes, window.view(1, 1, 1, 11)), window.view(1, 1, 11, 1))
-    x, y, xx, yy, xy = planes.view(5, len(clean), -1)
+    x, y = (image.view(-1, SIDE, SIDE) for image in (clean, seen))
+    # Matrix products with a banded matrix: much faster than convolutions of one channel.
+    band = torch.zeros(SIDE, SIDE - 10)
+    for place in range(SIDE - 10):
+        band[place : place + 11, place] = window
+    planes = torch.stack([x, y, x * x, y * y, x * y])
+    x, y, xx, yy, xy = (band.T @ (planes @ band)).flatten(2)
     c1, c2 = 0.01**2, 0.03**2
     above = (2 * x * y + c1) * (2 * (xy - x * y) + c2)
     below = (x * x + y * y + c1) * (xx - x * x + yy - y * y + c2)
@@ -301,18 +307,21 @@ def main():
         result["loss"] = {"train": training.epoch(), "test": training.held_out_loss()}
         epochs.append(clock.lap())
         print(f"epoch {epoch + 1}: {result['loss']}, {epochs[-1]:.1f} s", file=sys.stderr)
-        if arguments.every and (epoch + 1) % arguments.every == 0 and "target" not in result:
+        if arguments.every and (epoch + 1) % arguments.every == 0:
             features = (encode(net, train), encode(net, test))
             accuracy = accuracy_at_200(features, labels, recipe["evaluate"]["draws"])
             looking += clock.lap()
-            if accuracy >= arguments.target:
-                result["target"] = {"accuracy": accuracy, "epochs": epoch + 1}
-                result["target"] |= {"seconds": sum(epochs), "evaluating": looking}
+            print(f"accuracy with 200 labels: {accuracy:.4f}", file=sys.stderr)
+            reached = accuracy >= arguments.target
+            result["target"] = {"reached": reached, "accuracy": accuracy, "epochs": epoch + 1}
+            result["target"] |= {"seconds": sum(epochs), "evaluating": looking}
+            if reached:
+                break
     seconds |= {"train": sum(epochs), "epochs": epochs}
     if arguments.save:
         training.save(arguments.save)
 
-    if recipe["evaluate"]["draws"]:
+    if recipe["evaluate"]["draws"] and not arguments.every:
         clock.lap()
         features = (encode(net, train), encode(net, test))
         raw = (pixels(train), pixels(test))
