@@ -1,8 +1,8 @@
 """Diabolo's few-label evaluation in PyTorch and FAISS: k-NN from N labelled images, for k = 1 and for
 the k that predicts the labelled images best from each other, by both distances, over many draws.
 
-Draws are nested, and there are two ways to search them, the first faster with FAISS's kernels, the
-second by never computing a distance twice:
+Draws are nested, and there are two ways to search them, the first better for narrow rows (features),
+whose distances are cheap, the second for wide ones (pixels), whose distances it never computes twice:
 
 faiss    an exact index for each draw and number of labels
 nested   all distances to a block of queries in one product, then for each draw its columns, and for

@@ -256,7 +256,7 @@ def parse():
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--draws", type=int, help="instead of the recipe's; 0: no evaluation")
     parser.add_argument("--raw", choices=few_label.SEARCHES, default="nested", help="search of pixels")
-    parser.add_argument("--features", choices=few_label.SEARCHES, default="nested")
+    parser.add_argument("--features", choices=few_label.SEARCHES, default="faiss")
     parser.add_argument("--every", type=int, help="epochs between looks at the accuracy")
     parser.add_argument("--target", type=float, default=0.87)
     parser.add_argument("--stop", type=int, default=math.inf, help="after so many of the epochs")
