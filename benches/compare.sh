@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Times Diabolo and its peers (PyTorch, FAISS, scikit-learn) in turns on this machine's CPU, and prints
 # the ratios. Arguments go to benches/peers/compare.py: --rounds 3, --only dense,knn, --batch 128, …
+# `--only main` runs the whole main job, `diabolo run mnist-dense` and the same in PyTorch and FAISS, once
+# each: some minutes.
 #
 # The peers are installed into a virtual environment under target/ at the first call (about 1 GB). To use
 # those of a Python that has them, set DIABOLO_PYTHON.
