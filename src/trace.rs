@@ -16,6 +16,7 @@ use statrs::statistics::{Data, OrderStatistics};
 
 use crate::ceilings::Ceilings;
 use crate::data::{Images, Pixels};
+use crate::device::gpu::Counters;
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
@@ -129,6 +130,19 @@ pub struct TimedStep {
     pub timing: Timing,
 }
 
+/// What a GPU was asked for.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counted {
+    /// Bytes of memory that the plan has.
+    pub planned_bytes: u64,
+    /// By the time that plan, images and weights were there.
+    pub loading: Counters,
+    /// So many steps at once, as training runs them.
+    pub steps: usize,
+    /// In these steps.
+    pub running: Counters,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trace {
@@ -146,6 +160,8 @@ pub struct Trace {
     pub image: [usize; 3],
     /// Steps that were timed launch by launch, and as many that were timed whole.
     pub steps: usize,
+    /// What the device was asked for, if it is a GPU.
+    pub counters: Option<Counted>,
     /// What the device can do at best.
     pub ceilings: Ceilings,
     /// Median time of an untraced step.
@@ -211,8 +227,18 @@ pub fn trace(
         routine,
         clock,
     };
+    let loading = stepper.device.counters();
     stepper.traced()?; // warms up, and fails before anything else if the device has no clock
     let one = stepper.untraced(1)?;
+    let counters = match loading {
+        None => None,
+        Some(loading) => Some(Counted {
+            planned_bytes: plan.memory.bytes(),
+            loading,
+            steps: EPOCH,
+            running: stepper.counted()?,
+        }),
+    };
     let ceilings = Ceilings::measure(backend)?;
 
     let launches = plan.launches(routine);
@@ -256,6 +282,7 @@ pub fn trace(
         batch: recipe.train.batch,
         image: [image.height, image.width, image.channels],
         steps,
+        counters,
         ceilings,
         step_seconds,
         launch_seconds,
@@ -289,6 +316,16 @@ impl Stepper<'_> {
         self.device.run(self.routine, steps)?;
         self.device.wait()?;
         Ok(began.elapsed().as_secs_f64() / steps as f64)
+    }
+
+    /// What [`EPOCH`] steps ask of a GPU.
+    fn counted(&mut self) -> Result<Counters, DeviceError> {
+        self.rewind()?;
+        let before = self.device.counters().unwrap_or_default();
+        self.device.run(self.routine, EPOCH)?;
+        let after = self.device.counters().unwrap_or_default();
+        self.device.wait()?;
+        Ok(after - before)
     }
 
     fn traced(&mut self) -> Result<Timing, DeviceError> {
