@@ -27,7 +27,7 @@ fn store(row: u32, col: u32, product: f32) {
     partial_sums[first_product + row * dims.maps + col] = product;
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,

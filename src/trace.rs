@@ -20,7 +20,7 @@ use crate::device::gpu::Counters;
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
-use crate::plan::{Cost, Launch, Operand, RoutineId, View};
+use crate::plan::{BufferId, Cost, Launch, Operand, RoutineId, View};
 use crate::recipe::Recipe;
 use crate::train::{DataShape, Program, TrainError, Trainer};
 
@@ -102,7 +102,7 @@ pub struct LaunchRow {
     pub shapes: String,
     /// The shape of the largest of them.
     pub largest: Vec<usize>,
-    /// Work-groups in x, y, z on a GPU.
+    /// Work-groups in x, y, z on a GPU, of its first dispatch.
     pub groups: Option<[u32; 3]>,
     /// Cost, time and rates.
     #[serde(flatten)]
@@ -269,7 +269,8 @@ pub fn trace(
     let steps = traced[0].len();
     let seconds: Vec<f64> = traced.into_iter().map(median).collect();
     let on_gpu = matches!(backend, Backend::Gpu(_));
-    let rows = rows(launches, &seconds, &ceilings, on_gpu);
+    let scratch = on_gpu.then(|| plan.scratch());
+    let rows = rows(launches, &seconds, &ceilings, scratch);
     let timeline = stepper.timeline()?;
 
     let (info, step_seconds) = (backend.info(), median(untraced));
@@ -350,7 +351,13 @@ fn median(samples: Vec<f64>) -> f64 {
     Data::new(samples).median()
 }
 
-fn rows(launches: &[Launch], seconds: &[f64], ceilings: &Ceilings, on_gpu: bool) -> Vec<LaunchRow> {
+/// One row for each launch; work-groups only where there is a GPU's scratch buffer.
+fn rows(
+    launches: &[Launch],
+    seconds: &[f64],
+    ceilings: &Ceilings,
+    scratch: Option<BufferId>,
+) -> Vec<LaunchRow> {
     let all = seconds.iter().sum();
     let rows = launches.iter().zip(seconds).map(|(launch, &seconds)| {
         let cost = launch.kernel.cost();
@@ -362,7 +369,7 @@ fn rows(launches: &[Launch], seconds: &[f64], ceilings: &Ceilings, on_gpu: bool)
             product: launch.kernel.product(),
             shapes: launch.shapes(),
             largest: largest(launch),
-            groups: on_gpu.then(|| launch.kernel.gpu().groups),
+            groups: scratch.map(|scratch| launch.kernel.steps(scratch)[0].dispatch.groups),
             figures: Figures::new(cost, seconds, ceilings.floor(cost), all),
         }
     });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceError, DeviceInfo, HostData, Timing};
-use crate::plan::{Launch, Operand, Plan, RoutineId, View};
+use crate::kernels::Step;
+use crate::plan::{Element, Launch, Operand, Plan, RoutineId, View};
 
 use super::pipelines::Pipeline;
 use super::{Counters, GpuContext};
@@ -18,19 +19,30 @@ const MAX_GROUPS: u32 = 65_535;
 /// Bytes that are read back at a time, at most.
 const STAGING: u64 = 4 << 20;
 
-/// A launch, ready to be recorded.
-pub(super) struct Prepared {
+/// A dispatch, ready to be recorded.
+struct Bound {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     groups: [u32; 3],
 }
 
+/// A launch, ready to be recorded.
+pub(super) struct Prepared {
+    steps: Vec<Bound>,
+}
+
 impl Prepared {
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
-        let [x, y, z] = self.groups;
-        pass.set_pipeline(&self.pipeline.compute);
-        pass.set_bind_group(0, &self.bindings, &[]);
-        pass.dispatch_workgroups(x, y, z);
+        for step in &self.steps {
+            let [x, y, z] = step.groups;
+            pass.set_pipeline(&step.pipeline.compute);
+            pass.set_bind_group(0, &step.bindings, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    pub(super) fn dispatches(&self) -> usize {
+        self.steps.len()
     }
 }
 
@@ -38,7 +50,8 @@ impl Prepared {
 pub struct Gpu {
     pub(super) context: Arc<GpuContext>,
     plan: Arc<Plan>,
-    /// One per memory slot; none where a slot holds nothing.
+    /// One per memory slot, and one for what goes from one dispatch of a launch to the next; none where
+    /// a slot holds nothing.
     slots: Vec<Option<wgpu::Buffer>>,
     pub(super) routines: Vec<Vec<Prepared>>,
     /// What the host reads through.
@@ -60,10 +73,10 @@ impl Gpu {
         let out_of_memory = context
             .device
             .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let steps = steps(&plan);
         let sizes = plan.memory.slots.iter();
-        let sizes: Vec<u64> = sizes
-            .map(|slot| padded(slot.len as u64 * slot.element.bytes()))
-            .collect();
+        let sizes = sizes.map(|slot| padded(slot.len as u64 * slot.element.bytes()));
+        let sizes: Vec<u64> = sizes.chain([scratch_bytes(&plan, &steps)]).collect();
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST;
@@ -87,7 +100,7 @@ impl Gpu {
             context,
             plan,
         };
-        gpu.routines = gpu.prepare()?;
+        gpu.routines = gpu.prepare(&steps)?;
         gpu.context.check()?;
         Ok(gpu)
     }
@@ -110,25 +123,30 @@ impl Gpu {
 
     /// Byte range of a view in its slot's buffer.
     fn range(&self, view: View) -> (u64, u64) {
-        let bytes = self.plan.buffer(view).element.bytes();
+        let bytes = match view.buffer == self.plan.scratch() {
+            true => Element::Real.bytes(),
+            false => self.plan.buffer(view).element.bytes(),
+        };
         (view.offset as u64 * bytes, padded(view.len as u64 * bytes))
     }
 
     /// The buffer under a view; views of no elements have none.
     fn slot(&self, view: View) -> Option<&wgpu::Buffer> {
-        self.slots[self.plan.memory.slot_of[view.buffer.0]].as_ref()
+        let slots = &self.plan.memory.slot_of;
+        let slot = slots.get(view.buffer.0).map(|&slot| &self.slots[slot]);
+        slot.or(self.slots.last())?.as_ref()
     }
 
     /// Pipelines, uniforms and bind groups of every launch.
-    fn prepare(&mut self) -> Result<Vec<Vec<Prepared>>, DeviceError> {
+    fn prepare(&mut self, steps: &[Vec<Vec<Step>>]) -> Result<Vec<Vec<Prepared>>, DeviceError> {
         let plan = self.plan.clone();
-        // All launches' dimensions lie in one uniform buffer, each where it can be bound.
+        // All dispatches' dimensions lie in one uniform buffer, each where it can be bound.
         let align = self.context.limits.min_uniform_buffer_offset_alignment as usize;
         let mut words: Vec<u32> = Vec::new();
         let mut offsets = Vec::new();
-        for launch in plan.routines.iter().flat_map(|routine| &routine.launches) {
+        for step in steps.iter().flatten().flatten() {
             offsets.push(4 * words.len() as u64);
-            words.extend(launch.kernel.gpu().dims);
+            words.extend(&step.dispatch.dims);
             words.resize(words.len().next_multiple_of(align / 4), 0);
         }
         let size = (4 * words.len()).max(align) as u64;
@@ -138,36 +156,46 @@ impl Gpu {
         self.context.queue.write_buffer(&dims, 0, bytes);
 
         let mut offsets = offsets.into_iter();
-        plan.routines
-            .iter()
-            .map(|routine| {
-                let launches = routine.launches.iter().zip(offsets.by_ref());
+        let mut prepare = |launch: &Launch, steps: &[Step]| {
+            let steps = steps.iter().zip(offsets.by_ref());
+            let steps = steps.map(|(step, offset)| self.bind(launch, step, &dims, offset));
+            let steps = steps.collect::<Result<_, _>>()?;
+            Ok(Prepared { steps })
+        };
+        let routines = plan.routines.iter().zip(steps);
+        routines
+            .map(|(routine, steps)| {
+                let launches = routine.launches.iter().zip(steps);
                 launches
-                    .map(|(launch, offset)| self.prepare_launch(launch, &dims, offset))
+                    .map(|(launch, steps)| prepare(launch, steps))
                     .collect()
             })
             .collect()
     }
 
-    fn prepare_launch(
+    fn bind(
         &mut self,
         launch: &Launch,
+        step: &Step,
         dims: &wgpu::Buffer,
         offset: u64,
-    ) -> Result<Prepared, DeviceError> {
+    ) -> Result<Bound, DeviceError> {
         let context = self.context.clone();
-        let dispatch = launch.kernel.gpu();
-        let operands = launch.kernel.operands();
+        let Step {
+            kernel,
+            operands,
+            dispatch,
+        } = step;
         if dispatch.groups.iter().any(|&groups| groups > MAX_GROUPS) {
             return Err(context.error(format!(
                 "{} ({}) would need {:?} work-groups, and {MAX_GROUPS} are allowed in a dimension",
                 launch.label,
-                launch.kernel.name(),
+                kernel.name(),
                 dispatch.groups
             )));
         }
         let compiled = &mut self.counters.pipelines;
-        let pipeline = context.pipeline(&launch.kernel, &dispatch, &operands, compiled);
+        let pipeline = context.pipeline(kernel, dispatch, operands, compiled);
         let mut entries = Vec::new();
         if !dispatch.dims.is_empty() {
             let bytes = (4 * dispatch.dims.len() as u64).next_multiple_of(16);
@@ -186,7 +214,7 @@ impl Gpu {
                 entries: &entries,
             });
         self.counters.bind_groups += 1;
-        Ok(Prepared {
+        Ok(Bound {
             pipeline,
             bindings,
             groups: dispatch.groups,
@@ -213,7 +241,7 @@ impl Gpu {
         for launch in launches {
             launch.record(&mut pass);
             counters.launches += 1;
-            counters.dispatches += 1;
+            counters.dispatches += launch.dispatches() as u64;
         }
         drop(pass);
         context.queue.submit([encoder.finish()]);
@@ -284,6 +312,25 @@ impl Gpu {
         self.counters.read_bytes += bytes;
         Ok(())
     }
+}
+
+/// The dispatches of every launch of every routine.
+fn steps(plan: &Plan) -> Vec<Vec<Vec<Step>>> {
+    let routines = plan.routines.iter();
+    let steps = |launch: &Launch| launch.kernel.steps(plan.scratch());
+    routines
+        .map(|routine| routine.launches.iter().map(steps).collect())
+        .collect()
+}
+
+/// Bytes that the dispatches of any one launch leave for each other. Launches run one after the other, so
+/// one buffer serves them all.
+fn scratch_bytes(plan: &Plan, steps: &[Vec<Vec<Step>>]) -> u64 {
+    let steps = steps.iter().flatten().flatten();
+    let operands = steps.flat_map(|step| &step.operands);
+    let views = operands.map(|operand| operand.view);
+    let scratch = views.filter(|view| view.buffer == plan.scratch());
+    scratch.map(|view| view.len as u64).max().unwrap_or(0) * Element::Real.bytes()
 }
 
 /// Errors if a buffer is larger than the adapter holds or binds.
@@ -357,7 +404,8 @@ impl Device for Gpu {
         if launches.is_empty() {
             return Ok(());
         }
-        let at_a_time = (DISPATCHES_PER_SUBMIT / launches.len()).max(1);
+        let dispatches: usize = launches.iter().map(Prepared::dispatches).sum();
+        let at_a_time = (DISPATCHES_PER_SUBMIT / dispatches).max(1);
         for first in (0..times).step_by(at_a_time) {
             let repeated = (first..times.min(first + at_a_time)).flat_map(|_| launches);
             Gpu::submit(&self.context, &mut self.counters, repeated);

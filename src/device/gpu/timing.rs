@@ -53,7 +53,8 @@ impl Gpu {
         self.counters.submits += count.div_ceil(DISPATCHES_PER_SUBMIT) as u64;
         self.counters.passes += count as u64;
         self.counters.launches += count as u64;
-        self.counters.dispatches += count as u64;
+        let dispatches = self.routines[routine.0].iter().map(Prepared::dispatches);
+        self.counters.dispatches += dispatches.sum::<usize>() as u64;
 
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);
         let second = 1e-9 * f64::from(self.context.queue.get_timestamp_period());
