@@ -33,7 +33,7 @@ fn store(row: u32, col: u32, product: f32) {
     y[row * dims.maps + col] = activate(value);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,

@@ -88,7 +88,7 @@ fn taps_of(phase: u32, stride: u32, dilation: u32, kernel: u32) -> vec3<u32> {
     return vec3(tap, step, (kernel - tap + step - 1u) / step);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,

@@ -2,12 +2,14 @@
 //
 //   y [m, n], op(a) [m, k], op(b) [k, n], bias [n]
 //
-// One work-group per tile of y: shared/tile.wgsl.
+// One work-group per tile of y: shared/tile.wgsl. If k is cut into parts, y is [parts, m, n], a product
+// for each part.
 
 struct Dims {
     m: u32,
     k: u32,
     n: u32,
+    depth: u32, // of a part; k if there is but one
 }
 
 const BIAS: bool = false;
@@ -17,6 +19,8 @@ const BIAS: bool = false;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
+
+var<private> first_product: u32; // where this part's product begins
 
 fn left(row: u32, depth: u32) -> f32 {
     if TRANSPOSE_A {
@@ -37,15 +41,23 @@ fn store(row: u32, col: u32, product: f32) {
     if BIAS {
         value += bias[col];
     }
-    y[row * dims.n + col] = activate(value);
+    y[first_product + row * dims.n + col] = activate(value);
 }
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row0 = (group.z * groups.y + group.y) * TILE;
-    multiply(dims.m, dims.n, row0, group.x * TILE, 0u, dims.k, thread);
+    let tiles = (dims.m + TILE - 1u) / TILE;
+    let index = group.z * groups.y + group.y;
+    let part = index / tiles;
+    let first = part * dims.depth;
+    if first >= dims.k {
+        return; // there may be a few work-groups too many
+    }
+    first_product = part * dims.m * dims.n;
+    let end = min(first + dims.depth, dims.k);
+    multiply(dims.m, dims.n, index % tiles * TILE, group.x * TILE, first, end, thread);
 }

@@ -16,10 +16,11 @@ use statrs::statistics::{Data, OrderStatistics};
 
 use crate::ceilings::Ceilings;
 use crate::data::{Images, Pixels};
+use crate::device::gpu::Counters;
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
-use crate::plan::{Cost, Launch, Operand, RoutineId, View};
+use crate::plan::{BufferId, Cost, Launch, Operand, RoutineId, View};
 use crate::recipe::Recipe;
 use crate::train::{DataShape, Program, TrainError, Trainer};
 
@@ -101,7 +102,7 @@ pub struct LaunchRow {
     pub shapes: String,
     /// The shape of the largest of them.
     pub largest: Vec<usize>,
-    /// Work-groups in x, y, z on a GPU.
+    /// Work-groups in x, y, z on a GPU, of its first dispatch.
     pub groups: Option<[u32; 3]>,
     /// Cost, time and rates.
     #[serde(flatten)]
@@ -129,6 +130,19 @@ pub struct TimedStep {
     pub timing: Timing,
 }
 
+/// What a GPU was asked for.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Counted {
+    /// Bytes of memory that the plan has.
+    pub planned_bytes: u64,
+    /// By the time that plan, images and weights were there.
+    pub loading: Counters,
+    /// So many steps at once, as training runs them.
+    pub steps: usize,
+    /// In these steps.
+    pub running: Counters,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trace {
@@ -146,6 +160,8 @@ pub struct Trace {
     pub image: [usize; 3],
     /// Steps that were timed launch by launch, and as many that were timed whole.
     pub steps: usize,
+    /// What the device was asked for, if it is a GPU.
+    pub counters: Option<Counted>,
     /// What the device can do at best.
     pub ceilings: Ceilings,
     /// Median time of an untraced step.
@@ -211,8 +227,18 @@ pub fn trace(
         routine,
         clock,
     };
+    let loading = stepper.device.counters();
     stepper.traced()?; // warms up, and fails before anything else if the device has no clock
     let one = stepper.untraced(1)?;
+    let counters = match loading {
+        None => None,
+        Some(loading) => Some(Counted {
+            planned_bytes: plan.memory.bytes(),
+            loading,
+            steps: EPOCH,
+            running: stepper.counted()?,
+        }),
+    };
     let ceilings = Ceilings::measure(backend)?;
 
     let launches = plan.launches(routine);
@@ -243,7 +269,8 @@ pub fn trace(
     let steps = traced[0].len();
     let seconds: Vec<f64> = traced.into_iter().map(median).collect();
     let on_gpu = matches!(backend, Backend::Gpu(_));
-    let rows = rows(launches, &seconds, &ceilings, on_gpu);
+    let scratch = on_gpu.then(|| plan.scratch());
+    let rows = rows(launches, &seconds, &ceilings, scratch);
     let timeline = stepper.timeline()?;
 
     let (info, step_seconds) = (backend.info(), median(untraced));
@@ -256,6 +283,7 @@ pub fn trace(
         batch: recipe.train.batch,
         image: [image.height, image.width, image.channels],
         steps,
+        counters,
         ceilings,
         step_seconds,
         launch_seconds,
@@ -291,6 +319,16 @@ impl Stepper<'_> {
         Ok(began.elapsed().as_secs_f64() / steps as f64)
     }
 
+    /// What [`EPOCH`] steps ask of a GPU.
+    fn counted(&mut self) -> Result<Counters, DeviceError> {
+        self.rewind()?;
+        let before = self.device.counters().unwrap_or_default();
+        self.device.run(self.routine, EPOCH)?;
+        let after = self.device.counters().unwrap_or_default();
+        self.device.wait()?;
+        Ok(after - before)
+    }
+
     fn traced(&mut self) -> Result<Timing, DeviceError> {
         self.rewind()?;
         self.device.time_launches(self.routine)
@@ -313,7 +351,13 @@ fn median(samples: Vec<f64>) -> f64 {
     Data::new(samples).median()
 }
 
-fn rows(launches: &[Launch], seconds: &[f64], ceilings: &Ceilings, on_gpu: bool) -> Vec<LaunchRow> {
+/// One row for each launch; work-groups only where there is a GPU's scratch buffer.
+fn rows(
+    launches: &[Launch],
+    seconds: &[f64],
+    ceilings: &Ceilings,
+    scratch: Option<BufferId>,
+) -> Vec<LaunchRow> {
     let all = seconds.iter().sum();
     let rows = launches.iter().zip(seconds).map(|(launch, &seconds)| {
         let cost = launch.kernel.cost();
@@ -325,7 +369,7 @@ fn rows(launches: &[Launch], seconds: &[f64], ceilings: &Ceilings, on_gpu: bool)
             product: launch.kernel.product(),
             shapes: launch.shapes(),
             largest: largest(launch),
-            groups: on_gpu.then(|| launch.kernel.gpu().groups),
+            groups: scratch.map(|scratch| launch.kernel.steps(scratch)[0].dispatch.groups),
             figures: Figures::new(cost, seconds, ceilings.floor(cost), all),
         }
     });

@@ -17,6 +17,7 @@ fn variants(name: &str) -> &'static [&'static str] {
             &["false", "true"]
         }
         "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u"],
+        "TILE" => &["32u", "64u"],
         "LOSS" => &["0u", "1u"],
         _ => &[],
     }
@@ -113,8 +114,13 @@ fn every_launch_of_training_finds_the_bindings_it_means() {
             let mut recipe = Recipe::load(recipe).expect("built in");
             recipe.model.loss = loss;
             let plan = Program::new(&recipe, data, u64::MAX).expect("fits").plan;
-            for launch in plan.routines.iter().flat_map(|routine| &routine.launches) {
-                let (kernel, dispatch) = (&launch.kernel, launch.kernel.gpu());
+            let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
+            let steps = launches.flat_map(|launch| {
+                let steps = launch.kernel.steps(plan.scratch());
+                steps.into_iter().map(move |step| (launch, step))
+            });
+            for (launch, step) in steps {
+                let (kernel, dispatch, operands) = (step.kernel, step.dispatch, step.operands);
                 let source = specialise(kernel.shader(), &dispatch.constants);
                 let module = validate(kernel.name(), &source);
                 let mut declared = HashMap::new();
@@ -134,7 +140,6 @@ fn every_launch_of_training_finds_the_bindings_it_means() {
                 });
                 assert_eq!(words, dispatch.dims.len(), "{what}: words of dims");
 
-                let operands = kernel.operands();
                 assert_eq!(declared.len(), operands.len(), "{what}: operands");
                 for (index, operand) in operands.iter().enumerate() {
                     let writable = match declared[&(index + 1)].space {

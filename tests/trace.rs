@@ -113,6 +113,12 @@ fn launches_are_timed_in_order_and_add_up() {
             }
             assert_eq!(step.timing.host.is_empty(), !on_gpu);
         }
+        assert_eq!(trace.counters.is_some(), on_gpu);
+        if let Some(counters) = trace.counters {
+            let steps = counters.steps as u64;
+            assert_eq!(counters.running.launches, steps * launches.len() as u64);
+            assert!(counters.loading.buffer_bytes >= counters.planned_bytes);
+        }
     }
 }
 
@@ -163,7 +169,8 @@ fn a_timed_routine_longer_than_a_set_of_queries_is_timed_whole() {
     assert!(timing.launches.is_sorted_by(|a, b| a.end <= b.start));
     let submits = timing.host.iter().filter(|(call, _)| *call == "submit");
     assert_eq!(submits.count(), 2);
-    assert_eq!(gpu.counters().dispatches, LAUNCHES as u64);
+    let counters = gpu.counters().expect("a GPU counts");
+    assert_eq!(counters.dispatches, LAUNCHES as u64);
     assert_eq!(gpu.read_index(clock).expect("read")[0], LAUNCHES as u32);
     assert!(
         gpu.time_launches(nothing)

@@ -7,8 +7,9 @@
 // sixteen multiply-adds. Global memory stays an array of words, for a row whose length is not a multiple of
 // four has its vectors askew.
 //
-// shared/tile.wgsl, which training uses, is the fourth rung with sums in vec4s: its factors may be transposed
-// or be patches of images, whose neighbours in a tile are not neighbours in memory.
+// shared/tile.wgsl, which training uses, goes on from here: its vectors hold elements that lie apart, so that
+// neighbouring threads read neighbouring words of global memory, and its factors may be transposed or be
+// patches of images.
 
 struct Dims {
     m: u32,

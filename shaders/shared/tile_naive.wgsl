@@ -1,12 +1,12 @@
 // What shared/tile.wgsl computes, by plain loops: no workgroup memory, no registers to fill, nothing
 // to get wrong. It stands in for that file wherever the tiles are to be judged; the same functions
-// `left`, `right` and `store` say what is multiplied, and the same work-groups of 256 threads own the
-// same 64×64 tiles.
+// `left`, `right` and `store` say what is multiplied, and the same work-groups own the same tiles.
 
 const TRANSPOSE_A: bool = false;
 const TRANSPOSE_B: bool = false;
 
 const TILE: u32 = 64u;
+const THREADS: u32 = TILE * TILE / 16u;
 
 fn multiply(
     m: u32,
@@ -17,7 +17,7 @@ fn multiply(
     end: u32,
     thread: u32,
 ) {
-    for (var element = thread; element < TILE * TILE; element += 256u) {
+    for (var element = thread; element < TILE * TILE; element += THREADS) {
         let row = row0 + element / TILE;
         let col = col0 + element % TILE;
         if row < m && col < n {

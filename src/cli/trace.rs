@@ -6,7 +6,7 @@ use clap::Args;
 
 use diabolo::recipe::Recipe;
 use diabolo::report::timeline;
-use diabolo::trace::{Trace, trace};
+use diabolo::trace::{Counted, Trace, trace};
 
 use super::run::load;
 use super::{DeviceOptions, Done, Failure, print, progress, refuse_unwritable, table};
@@ -25,8 +25,13 @@ of the two would take, in percent of the time it took; more than 100 means that 
 data in a faster cache than a copy of that size does. The step is measured untraced, as training
 runs it, in turns with the traced steps.
 
+On a GPU it also counts what is created and what the host waits for: while loading, and in eight
+steps that run at once.
+
 --json prints one object: recipe, device, adapter, threads, batch, image, steps,
-ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches,
+counters {planned_bytes, loading, steps, running} (null on the CPU; both with pipelines, bind_groups,
+buffers, buffer_bytes, submits, passes, launches, dispatches, uploads, upload_bytes, reads,
+read_bytes, waits), ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches,
 kernels, layers, total. A launch has launch, layer, pass, kernel, product [m, k, n], shapes,
 largest and groups; a kernel or layer has name and launches; all of them have flops, read, written
 (bytes), seconds, gflops, gbytes_per_s, intensity (FLOPs per byte), floor_seconds, pct_of_ceiling
@@ -97,6 +102,9 @@ fn show(trace: &Trace) -> Result<(), Failure> {
         trace.launches.len(),
         ceilings(trace)
     ))?;
+    if let Some(counters) = &trace.counters {
+        print(counted(counters))?;
+    }
     print(table::trace_launches(trace))?;
     print(table::trace_groups("kernel", &trace.kernels))?;
     print(table::trace_groups("layer", &trace.layers))?;
@@ -110,6 +118,33 @@ fn show(trace: &Trace) -> Result<(), Failure> {
         100.0 * trace.total.floor_seconds / trace.step_seconds,
         microseconds(trace.total.floor_seconds),
     ))
+}
+
+/// What a GPU was asked for, in two lines.
+fn counted(counters: &Counted) -> String {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let (loading, running) = (&counters.loading, &counters.running);
+    format!(
+        "loading: {} pipelines, {} bind groups, {} buffers of {} (the plan needs {})\n\
+         {} steps: submissions {}, passes {}, launches {}, dispatches {}; created: pipelines {}, \
+         bind groups {}, buffers {}; uploads {}, reads {}, waits {}",
+        loading.pipelines,
+        loading.bind_groups,
+        loading.buffers,
+        mib(loading.buffer_bytes),
+        mib(counters.planned_bytes),
+        counters.steps,
+        running.submits,
+        running.passes,
+        running.launches,
+        running.dispatches,
+        running.pipelines,
+        running.bind_groups,
+        running.buffers,
+        running.uploads,
+        running.reads,
+        running.waits,
+    )
 }
 
 /// `ceilings: 190 GFLOP/s; copies of 128 KiB 100 GB/s, …`

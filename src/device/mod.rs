@@ -18,6 +18,8 @@ use thiserror::Error;
 
 use crate::plan::{Element, Plan, RoutineId, View};
 
+use gpu::Counters;
+
 /// A loaded plan.
 pub trait Device {
     /// Which device this is.
@@ -38,6 +40,12 @@ pub trait Device {
     ///
     /// Errors on a GPU without timestamp queries, or whose driver's timestamps make no sense.
     fn time_launches(&mut self, routine: RoutineId) -> Result<Timing, DeviceError>;
+
+    /// What was asked of it since the plan was loaded; none on the CPU, where a launch is a call and
+    /// memory is all there is.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
 
     /// Waits until all that was run is done.
     fn wait(&mut self) -> Result<(), DeviceError>;

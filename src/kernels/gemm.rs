@@ -19,12 +19,24 @@
 //!
 //! CPU: panels of y's columns, each the work of one thread, which packs its panel of op(b) and reads
 //! op(a) where it lies: see `product.rs`.
-//! GPU: one work-group of 16×16 threads computes a 64×64 tile of y; 16 columns of op(a) and rows
-//! of op(b) at a time pass through workgroup memory; each thread keeps a 4×4 tile in registers.
+//! GPU: a work-group computes a tile of y; 16 columns of op(a) and rows of op(b) at a time pass
+//! through workgroup memory; each thread keeps 4×4 sums in registers. A GPU has more places for
+//! work-groups than a small y has large tiles, so the tile depends on the shape:
+//!
+//! | tiles of 64×64 | of 32×32 | tile | parts of k |
+//! |---|---|---|---|
+//! | 64 or more | | 64×64 | 1 |
+//! | fewer | 64 or more | 32×32 | 1 |
+//! | fewer | fewer | 32×32 | as many as make 64 work-groups, each of 128 steps or more |
+//!
+//! With more parts than one (split-K) every part's product goes to scratch memory, and a second
+//! dispatch, a column sum, adds them in order. Only a product without bias and activation is cut so.
+
+mod cut;
 
 use super::parallel::{self, with_activation};
 use super::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
-use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
+use super::{Activation, Dispatch, Kernel, bias_operand, shader};
 use crate::device::cpu::{Memory, Scratch, ScratchSize};
 use crate::device::team::Team;
 use crate::plan::{Matrix, Operand, View};
@@ -339,19 +351,7 @@ impl Kernel for Gemm {
     }
 
     fn gpu(&self) -> Dispatch {
-        const TILE: usize = 64;
-        let [m, k, n] = self.dims();
-        let [down, layers] = folded(m.div_ceil(TILE));
-        Dispatch {
-            constants: vec![
-                ("TRANSPOSE_A", self.transpose_a.to_string()),
-                ("TRANSPOSE_B", self.transpose_b.to_string()),
-                ("BIAS", self.bias.is_some().to_string()),
-                ("ACTIVATION", self.activation.code()),
-            ],
-            dims: vec![m as u32, k as u32, n as u32],
-            groups: [n.div_ceil(TILE) as u32, down, layers],
-        }
+        self.whole()
     }
 }
 

@@ -46,7 +46,7 @@ pub use activation::Activation;
 pub use window::{Window, WindowError};
 
 use crate::device::cpu::{Memory, ScratchSize};
-use crate::plan::{Cost, Operand, View};
+use crate::plan::{BufferId, Cost, Operand, View};
 use crate::scalar::Scalar;
 
 /// What every kernel says of itself and does.
@@ -95,6 +95,41 @@ pub struct Dispatch {
     pub dims: Vec<u32>,
     /// Work-groups in x, y, z.
     pub groups: [u32; 3],
+}
+
+/// One of the dispatches that carry out a launch on a GPU.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Whose shader.
+    pub kernel: AnyKernel,
+    /// What is bound to it.
+    pub operands: Vec<Operand>,
+    /// Its geometry.
+    pub dispatch: Dispatch,
+}
+
+impl Step {
+    /// The kernel as it says.
+    fn of(kernel: impl Into<AnyKernel>) -> Step {
+        let kernel = kernel.into();
+        Step {
+            operands: kernel.operands(),
+            dispatch: kernel.gpu(),
+            kernel,
+        }
+    }
+}
+
+impl AnyKernel {
+    /// The dispatches that carry it out on a GPU, in order: one, unless that would leave most of the
+    /// GPU idle. What one leaves for the next lies in `scratch`, a buffer that no plan has.
+    pub fn steps(&self, scratch: BufferId) -> Vec<Step> {
+        let split = match self {
+            AnyKernel::Gemm(gemm) => gemm.split(scratch),
+            _ => None,
+        };
+        split.map_or_else(|| vec![Step::of(self.clone())], Vec::from)
+    }
 }
 
 /// Name of an operand that fills a binding and is not read.

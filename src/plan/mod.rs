@@ -112,6 +112,11 @@ impl Plan {
         self.buffers.iter().enumerate().flat_map(sides).collect()
     }
 
+    /// A buffer beyond all others, for what a device needs besides.
+    pub fn scratch(&self) -> BufferId {
+        BufferId(self.buffers.len())
+    }
+
     /// The buffer a view looks into.
     pub fn buffer(&self, view: View) -> &Buffer {
         &self.buffers[view.buffer.0]

@@ -103,7 +103,9 @@ fn convolution_forward_and_both_gradients() {
             partial: partial.matrix(blocks, depth * maps),
         };
         let magnitudes = test.magnitudes(gradient.clone(), partial);
-        let terms = small.div_ceil(blocks);
+        // Blocks are of whole images.
+        let images = small / window.map_area();
+        let terms = images.div_ceil(blocks) * window.map_area();
         test.finish(gradient)
             .compare(&adapter, |_, i, _| bound(terms, magnitudes[i]));
     }

@@ -19,6 +19,7 @@ mod gemm_ladder;
 mod geometry;
 mod harness;
 mod nearest;
+mod products;
 
 use diabolo::image::ImageShape;
 use diabolo::kernels::adam::{Adam, Hyperparameters};

@@ -5,11 +5,13 @@
 //! Running records dispatches and returns; reading waits.
 
 mod context;
+mod counters;
 mod pipelines;
 mod program;
 mod timing;
 
 pub(super) use context::is_software;
 pub use context::{GpuContext, GpuOptions};
+pub use counters::Counters;
 pub use pipelines::specialise;
-pub use program::{Counters, Gpu};
+pub use program::Gpu;

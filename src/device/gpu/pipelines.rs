@@ -32,12 +32,13 @@ pub fn specialise(source: &str, constants: &[(&str, String)]) -> String {
 }
 
 impl GpuContext {
-    /// The pipeline of a kernel's variant, compiled at its first use.
+    /// The pipeline of a kernel's variant, compiled at its first use; `compiled` counts that.
     pub(super) fn pipeline(
         &self,
         kernel: &AnyKernel,
         dispatch: &Dispatch,
         operands: &[Operand],
+        compiled: &mut u64,
     ) -> Arc<Pipeline> {
         let key = format!("{} {:?}", kernel.name(), dispatch.constants);
         let mut pipelines = self
@@ -46,7 +47,10 @@ impl GpuContext {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         pipelines
             .entry(key)
-            .or_insert_with(|| Arc::new(self.compile(kernel, dispatch, operands)))
+            .or_insert_with(|| {
+                *compiled += 1;
+                Arc::new(self.compile(kernel, dispatch, operands))
+            })
             .clone()
     }
 

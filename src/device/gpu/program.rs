@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceError, DeviceInfo, HostData, Timing};
-use crate::plan::{Launch, Operand, Plan, RoutineId, View};
+use crate::kernels::Step;
+use crate::plan::{Element, Launch, Operand, Plan, RoutineId, View};
 
-use super::GpuContext;
 use super::pipelines::Pipeline;
+use super::{Counters, GpuContext};
 
 /// Dispatches recorded into one submission, at most: drivers give up on submissions that run for
 /// seconds, and the host should not run far ahead of an interrupt.
@@ -15,30 +16,33 @@ pub(super) const DISPATCHES_PER_SUBMIT: usize = 2048;
 /// WebGPU's limit on work-groups in one dimension.
 const MAX_GROUPS: u32 = 65_535;
 
-/// What a device was asked to do since it was loaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Submissions of recorded work.
-    pub submits: u64,
-    /// Kernel launches.
-    pub dispatches: u64,
-    /// Buffers created, all of them before the first step but for one to read back through.
-    pub buffers: u64,
-}
+/// Bytes that are read back at a time, at most.
+const STAGING: u64 = 4 << 20;
 
-/// A launch, ready to be recorded.
-pub(super) struct Prepared {
+/// A dispatch, ready to be recorded.
+struct Bound {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
     groups: [u32; 3],
 }
 
+/// A launch, ready to be recorded.
+pub(super) struct Prepared {
+    steps: Vec<Bound>,
+}
+
 impl Prepared {
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
-        let [x, y, z] = self.groups;
-        pass.set_pipeline(&self.pipeline.compute);
-        pass.set_bind_group(0, &self.bindings, &[]);
-        pass.dispatch_workgroups(x, y, z);
+        for step in &self.steps {
+            let [x, y, z] = step.groups;
+            pass.set_pipeline(&step.pipeline.compute);
+            pass.set_bind_group(0, &step.bindings, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+    }
+
+    pub(super) fn dispatches(&self) -> usize {
+        self.steps.len()
     }
 }
 
@@ -46,10 +50,12 @@ impl Prepared {
 pub struct Gpu {
     pub(super) context: Arc<GpuContext>,
     plan: Arc<Plan>,
-    /// One per memory slot; none where a slot holds nothing.
+    /// One per memory slot, and one for what goes from one dispatch of a launch to the next; none where
+    /// a slot holds nothing.
     slots: Vec<Option<wgpu::Buffer>>,
     pub(super) routines: Vec<Vec<Prepared>>,
-    staging: Option<wgpu::Buffer>,
+    /// What the host reads through.
+    staging: wgpu::Buffer,
     info: DeviceInfo,
     pub(super) counters: Counters,
 }
@@ -62,39 +68,41 @@ fn padded(bytes: u64) -> u64 {
 impl Gpu {
     /// Allocates a plan's memory, zeroed, compiles its kernels and binds their operands.
     pub fn new(context: Arc<GpuContext>, plan: Arc<Plan>) -> Result<Gpu, DeviceError> {
-        let mut gpu = Gpu {
-            info: DeviceInfo::gpu(context.name()),
-            slots: Vec::new(),
-            routines: Vec::new(),
-            staging: None,
-            counters: Counters::default(),
-            context,
-            plan: plan.clone(),
-        };
-        gpu.check_sizes()?;
-        let out_of_memory = gpu
-            .context
+        check_sizes(&context, &plan)?;
+        let mut counters = Counters::default();
+        let out_of_memory = context
             .device
             .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        for slot in &plan.memory.slots {
-            let bytes = padded(slot.len as u64 * slot.element.bytes());
-            let usage = wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST;
-            let buffer = (bytes > 0).then(|| gpu.create_buffer("slot", bytes, usage));
-            gpu.slots.push(buffer);
-        }
+        let steps = steps(&plan);
+        let sizes = plan.memory.slots.iter();
+        let sizes = sizes.map(|slot| padded(slot.len as u64 * slot.element.bytes()));
+        let sizes: Vec<u64> = sizes.chain([scratch_bytes(&plan, &steps)]).collect();
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let slots = sizes.iter().map(|&bytes| {
+            (bytes > 0).then(|| create_buffer(&context, &mut counters, "slot", bytes, usage))
+        });
+        let slots = slots.collect();
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = largest.clamp(4, STAGING);
+        let staging = create_buffer(&context, &mut counters, "staging", staging, usage);
         if let Some(error) = pollster::block_on(out_of_memory.pop()) {
-            return Err(gpu.context.error(error));
+            return Err(context.error(error));
         }
-        gpu.routines = gpu.prepare()?;
+        let mut gpu = Gpu {
+            info: DeviceInfo::gpu(context.name()),
+            slots,
+            routines: Vec::new(),
+            staging,
+            counters,
+            context,
+            plan,
+        };
+        gpu.routines = gpu.prepare(&steps)?;
         gpu.context.check()?;
         Ok(gpu)
-    }
-
-    /// What was asked of the device so far.
-    pub fn counters(&self) -> Counters {
-        self.counters
     }
 
     pub(super) fn create_buffer(
@@ -103,60 +111,42 @@ impl Gpu {
         size: u64,
         usage: wgpu::BufferUsages,
     ) -> wgpu::Buffer {
-        self.counters.buffers += 1;
-        self.context.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: false,
-        })
+        create_buffer(&self.context, &mut self.counters, label, size, usage)
     }
 
-    /// Errors if a buffer is larger than the adapter holds or binds.
-    fn check_sizes(&self) -> Result<(), DeviceError> {
-        let limits = &self.context.limits;
-        let limits = [
-            (limits.max_buffer_size, "buffer"),
-            (limits.max_storage_buffer_binding_size, "storage binding"),
-        ];
-        for buffer in &self.plan.buffers {
-            let bytes = padded(buffer.len as u64 * buffer.element.bytes());
-            for (limit, what) in limits {
-                if bytes > limit {
-                    return Err(DeviceError::TooLarge {
-                        buffer: buffer.name.clone(),
-                        bytes,
-                        adapter: self.context.name().to_owned(),
-                        limit,
-                        what,
-                    });
-                }
-            }
-        }
-        Ok(())
+    /// Waits for all that was submitted.
+    pub(super) fn wait_for_all(&mut self) -> Result<(), DeviceError> {
+        self.counters.waits += 1;
+        self.context.wait()?;
+        self.context.check()
     }
 
     /// Byte range of a view in its slot's buffer.
     fn range(&self, view: View) -> (u64, u64) {
-        let bytes = self.plan.buffer(view).element.bytes();
+        let bytes = match view.buffer == self.plan.scratch() {
+            true => Element::Real.bytes(),
+            false => self.plan.buffer(view).element.bytes(),
+        };
         (view.offset as u64 * bytes, padded(view.len as u64 * bytes))
     }
 
     /// The buffer under a view; views of no elements have none.
     fn slot(&self, view: View) -> Option<&wgpu::Buffer> {
-        self.slots[self.plan.memory.slot_of[view.buffer.0]].as_ref()
+        let slots = &self.plan.memory.slot_of;
+        let slot = slots.get(view.buffer.0).map(|&slot| &self.slots[slot]);
+        slot.or(self.slots.last())?.as_ref()
     }
 
     /// Pipelines, uniforms and bind groups of every launch.
-    fn prepare(&mut self) -> Result<Vec<Vec<Prepared>>, DeviceError> {
+    fn prepare(&mut self, steps: &[Vec<Vec<Step>>]) -> Result<Vec<Vec<Prepared>>, DeviceError> {
         let plan = self.plan.clone();
-        // All launches' dimensions lie in one uniform buffer, each where it can be bound.
+        // All dispatches' dimensions lie in one uniform buffer, each where it can be bound.
         let align = self.context.limits.min_uniform_buffer_offset_alignment as usize;
         let mut words: Vec<u32> = Vec::new();
         let mut offsets = Vec::new();
-        for launch in plan.routines.iter().flat_map(|routine| &routine.launches) {
+        for step in steps.iter().flatten().flatten() {
             offsets.push(4 * words.len() as u64);
-            words.extend(launch.kernel.gpu().dims);
+            words.extend(&step.dispatch.dims);
             words.resize(words.len().next_multiple_of(align / 4), 0);
         }
         let size = (4 * words.len()).max(align) as u64;
@@ -166,35 +156,46 @@ impl Gpu {
         self.context.queue.write_buffer(&dims, 0, bytes);
 
         let mut offsets = offsets.into_iter();
-        plan.routines
-            .iter()
-            .map(|routine| {
-                let launches = routine.launches.iter().zip(offsets.by_ref());
+        let mut prepare = |launch: &Launch, steps: &[Step]| {
+            let steps = steps.iter().zip(offsets.by_ref());
+            let steps = steps.map(|(step, offset)| self.bind(launch, step, &dims, offset));
+            let steps = steps.collect::<Result<_, _>>()?;
+            Ok(Prepared { steps })
+        };
+        let routines = plan.routines.iter().zip(steps);
+        routines
+            .map(|(routine, steps)| {
+                let launches = routine.launches.iter().zip(steps);
                 launches
-                    .map(|(launch, offset)| self.prepare_launch(launch, &dims, offset))
+                    .map(|(launch, steps)| prepare(launch, steps))
                     .collect()
             })
             .collect()
     }
 
-    fn prepare_launch(
-        &self,
+    fn bind(
+        &mut self,
         launch: &Launch,
+        step: &Step,
         dims: &wgpu::Buffer,
         offset: u64,
-    ) -> Result<Prepared, DeviceError> {
-        let context = &self.context;
-        let dispatch = launch.kernel.gpu();
-        let operands = launch.kernel.operands();
+    ) -> Result<Bound, DeviceError> {
+        let context = self.context.clone();
+        let Step {
+            kernel,
+            operands,
+            dispatch,
+        } = step;
         if dispatch.groups.iter().any(|&groups| groups > MAX_GROUPS) {
             return Err(context.error(format!(
                 "{} ({}) would need {:?} work-groups, and {MAX_GROUPS} are allowed in a dimension",
                 launch.label,
-                launch.kernel.name(),
+                kernel.name(),
                 dispatch.groups
             )));
         }
-        let pipeline = context.pipeline(&launch.kernel, &dispatch, &operands);
+        let compiled = &mut self.counters.pipelines;
+        let pipeline = context.pipeline(kernel, dispatch, operands, compiled);
         let mut entries = Vec::new();
         if !dispatch.dims.is_empty() {
             let bytes = (4 * dispatch.dims.len() as u64).next_multiple_of(16);
@@ -212,7 +213,8 @@ impl Gpu {
                 layout: &pipeline.layout,
                 entries: &entries,
             });
-        Ok(Prepared {
+        self.counters.bind_groups += 1;
+        Ok(Bound {
             pipeline,
             bindings,
             groups: dispatch.groups,
@@ -227,14 +229,24 @@ impl Gpu {
         })
     }
 
-    /// Records launches, as often as told, and submits them.
-    fn submit<'a>(&self, launches: impl Iterator<Item = &'a Prepared>) {
-        let device = &self.context.device;
+    /// Records launches, as often as told, in one pass, and submits them.
+    fn submit<'a>(
+        context: &GpuContext,
+        counters: &mut Counters,
+        launches: impl Iterator<Item = &'a Prepared>,
+    ) {
+        let device = &context.device;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        launches.for_each(|launch| launch.record(&mut pass));
+        for launch in launches {
+            launch.record(&mut pass);
+            counters.launches += 1;
+            counters.dispatches += launch.dispatches() as u64;
+        }
         drop(pass);
-        self.context.queue.submit([encoder.finish()]);
+        context.queue.submit([encoder.finish()]);
+        counters.passes += 1;
+        counters.submits += 1;
     }
 
     /// Copies a view's bytes to the host once everything before is done.
@@ -246,49 +258,120 @@ impl Gpu {
         }
     }
 
-    /// Copies part of a buffer to the host once everything before is done.
+    /// Copies part of a buffer to the host once everything before is done, as much at a time as goes
+    /// through the one buffer there is for that.
     pub(super) fn fetch(
         &mut self,
         source: &wgpu::Buffer,
         offset: u64,
         bytes: u64,
     ) -> Result<Vec<u8>, DeviceError> {
-        let fits = |staging: &wgpu::Buffer| staging.size() >= bytes;
-        let staging = match self.staging.take().filter(fits) {
-            Some(staging) => staging,
-            None => {
-                let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-                self.create_buffer("staging", bytes, usage)
-            }
-        };
-        let context = &self.context;
+        let mut values = Vec::with_capacity(bytes as usize);
+        let at_a_time = self.staging.size();
+        for start in (0..bytes).step_by(at_a_time as usize) {
+            let part = at_a_time.min(bytes - start);
+            self.fetch_part(source, offset + start, part, &mut values)?;
+        }
+        Ok(values)
+    }
+
+    fn fetch_part(
+        &mut self,
+        source: &wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+        values: &mut Vec<u8>,
+    ) -> Result<(), DeviceError> {
+        let context = self.context.clone();
         let mut encoder = context
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(source, offset, &staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(source, offset, &self.staging, 0, bytes);
         context.queue.submit([encoder.finish()]);
+        self.counters.submits += 1;
         let (sender, receiver) = std::sync::mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-            // The receiver is gone only if waiting failed, which is reported below.
-            let _ = sender.send(result);
-        });
-        context.wait()?;
-        context.check()?;
+        self.staging
+            .map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+                // The receiver is gone only if waiting failed, which is reported below.
+                let _ = sender.send(result);
+            });
+        self.wait_for_all()?;
         match receiver.recv() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(context.error(error)),
             Err(error) => return Err(context.error(error)),
         }
-        let mapped = staging
+        let mapped = self
+            .staging
             .get_mapped_range(0..bytes)
             .map_err(|error| context.error(error))?;
-        let values = mapped.to_vec();
+        values.extend_from_slice(&mapped);
         drop(mapped);
-        staging.unmap();
-        self.counters.submits += 1;
-        self.staging = Some(staging);
-        Ok(values)
+        self.staging.unmap();
+        self.counters.reads += 1;
+        self.counters.read_bytes += bytes;
+        Ok(())
     }
+}
+
+/// The dispatches of every launch of every routine.
+fn steps(plan: &Plan) -> Vec<Vec<Vec<Step>>> {
+    let routines = plan.routines.iter();
+    let steps = |launch: &Launch| launch.kernel.steps(plan.scratch());
+    routines
+        .map(|routine| routine.launches.iter().map(steps).collect())
+        .collect()
+}
+
+/// Bytes that the dispatches of any one launch leave for each other. Launches run one after the other, so
+/// one buffer serves them all.
+fn scratch_bytes(plan: &Plan, steps: &[Vec<Vec<Step>>]) -> u64 {
+    let steps = steps.iter().flatten().flatten();
+    let operands = steps.flat_map(|step| &step.operands);
+    let views = operands.map(|operand| operand.view);
+    let scratch = views.filter(|view| view.buffer == plan.scratch());
+    scratch.map(|view| view.len as u64).max().unwrap_or(0) * Element::Real.bytes()
+}
+
+/// Errors if a buffer is larger than the adapter holds or binds.
+fn check_sizes(context: &GpuContext, plan: &Plan) -> Result<(), DeviceError> {
+    let limits = &context.limits;
+    let limits = [
+        (limits.max_buffer_size, "buffer"),
+        (limits.max_storage_buffer_binding_size, "storage binding"),
+    ];
+    for buffer in &plan.buffers {
+        let bytes = padded(buffer.len as u64 * buffer.element.bytes());
+        for (limit, what) in limits {
+            if bytes > limit {
+                return Err(DeviceError::TooLarge {
+                    buffer: buffer.name.clone(),
+                    bytes,
+                    adapter: context.name().to_owned(),
+                    limit,
+                    what,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn create_buffer(
+    context: &GpuContext,
+    counters: &mut Counters,
+    label: &str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+) -> wgpu::Buffer {
+    counters.buffers += 1;
+    counters.buffer_bytes += size;
+    context.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
 }
 
 fn entry(
@@ -321,22 +404,18 @@ impl Device for Gpu {
         if launches.is_empty() {
             return Ok(());
         }
-        let at_a_time = (DISPATCHES_PER_SUBMIT / launches.len()).max(1);
-        let mut left = times;
-        while left > 0 {
-            let now = left.min(at_a_time);
-            self.submit((0..now).flat_map(|_| launches));
-            left -= now;
-            self.counters.submits += 1;
+        let dispatches: usize = launches.iter().map(Prepared::dispatches).sum();
+        let at_a_time = (DISPATCHES_PER_SUBMIT / dispatches).max(1);
+        for first in (0..times).step_by(at_a_time) {
+            let repeated = (first..times.min(first + at_a_time)).flat_map(|_| launches);
+            Gpu::submit(&self.context, &mut self.counters, repeated);
         }
-        self.counters.dispatches += (times * launches.len()) as u64;
         self.context.check()
     }
 
     fn run_launch(&mut self, routine: RoutineId, launch: usize) -> Result<(), DeviceError> {
-        self.submit(std::iter::once(&self.routines[routine.0][launch]));
-        self.counters.submits += 1;
-        self.counters.dispatches += 1;
+        let launch = std::iter::once(&self.routines[routine.0][launch]);
+        Gpu::submit(&self.context, &mut self.counters, launch);
         self.context.check()
     }
 
@@ -345,17 +424,25 @@ impl Device for Gpu {
     }
 
     fn wait(&mut self) -> Result<(), DeviceError> {
-        self.context.wait()?;
-        self.context.check()
+        self.wait_for_all()
+    }
+
+    fn counters(&self) -> Option<Counters> {
+        Some(self.counters)
     }
 
     fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError> {
         data.check(&self.plan, view)?;
-        let Some(buffer) = self.slot(view) else {
+        let Some(buffer) = self.slot(view).cloned() else {
             return Ok(());
         };
         let (offset, padded) = self.range(view);
-        let put = |bytes: &[u8]| self.context.queue.write_buffer(buffer, offset, bytes);
+        let (queue, counters) = (&self.context.queue, &mut self.counters);
+        let mut put = |bytes: &[u8]| {
+            queue.write_buffer(&buffer, offset, bytes);
+            counters.uploads += 1;
+            counters.upload_bytes += bytes.len() as u64;
+        };
         match data {
             HostData::Real(values) => put(bytemuck::cast_slice(values)),
             HostData::Double(values) => {

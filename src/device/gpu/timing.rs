@@ -46,12 +46,15 @@ impl Gpu {
             self.context.queue.submit([recorded]);
             now = note("submit", now);
         }
-        self.context.wait()?;
+        self.wait_for_all()?;
         now = note("wait", now);
         let ticks = self.fetch(&resolved, 0, bytes)?;
         note("read timestamps", now);
         self.counters.submits += count.div_ceil(DISPATCHES_PER_SUBMIT) as u64;
-        self.counters.dispatches += count as u64;
+        self.counters.passes += count as u64;
+        self.counters.launches += count as u64;
+        let dispatches = self.routines[routine.0].iter().map(Prepared::dispatches);
+        self.counters.dispatches += dispatches.sum::<usize>() as u64;
 
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&ticks);
         let second = 1e-9 * f64::from(self.context.queue.get_timestamp_period());
