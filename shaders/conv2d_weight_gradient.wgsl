@@ -1,8 +1,8 @@
 // Convolution's weight gradient, first pass. See src/kernels/convolution.rs.
 //
-//   partial[b] [KH·KW·C, M] = patches(x)ᵀ · dy over block b of the images; dy [N·OH·OW, M]
+//   partial[b] [KH·KW·C, M] = patches(x)ᵀ · dy over block b of the rows of dy [N·OH·OW, M]
 //
-// An implicit product like the forward one, with the sum over rows split into blocks of whole images.
+// An implicit product like the forward one, with the sum over rows split into blocks.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
@@ -32,9 +32,8 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let area = dims.map.x * dims.map.y;
-    let rows = dims.images * area;
-    let per_block = (dims.images + dims.blocks - 1u) / dims.blocks * area;
+    let rows = dims.images * dims.map.x * dims.map.y;
+    let per_block = (rows + dims.blocks - 1u) / dims.blocks;
     let first = group.z * per_block;
     let taps = dims.kernel.x * dims.kernel.y * dims.channels;
     first_product = group.z * taps * dims.maps;
