@@ -133,13 +133,15 @@ class Training:
 
     def save(self, path):
         state = {name: part.state_dict() for name, part in self.parts().items()}
-        torch.save(state | {"step": self.step}, path)
+        torch.save(state | {"step": self.step, "random": torch.get_rng_state()}, path)
 
     def resume(self, path):
         state = torch.load(path)
         for name, part in self.parts().items():
             part.load_state_dict(state[name])
         self.step = state["step"]
+        # Else every part of a run would see the same shuffles and noise.
+        torch.set_rng_state(state["random"])
 
     def compile(self):
         """Runs what is compiled at its first call; leaves parameters alone, and forgets statistics."""
