@@ -28,6 +28,9 @@ pub trait Scalar:
     /// eˣ − 1, to as many digits near 0 as elsewhere; a NaN stays a NaN.
     fn exponential_minus_one(self) -> Self;
 
+    /// ln(1 + u) for u from 0 to 1, likewise.
+    fn logarithm_of_one_plus(self) -> Self;
+
     /// A vector register's worth.
     type Vector<S: Simd>: Copy;
 
@@ -51,7 +54,7 @@ pub trait Scalar:
 
 macro_rules! scalar {
     (
-        $type:ident, $exponential:expr, $minus_one:expr,
+        $type:ident, $exponential:expr, $minus_one:expr, $logarithm:expr,
         $vector:ident, $lanes:ident, $splat:ident, $add:ident, $multiply_add:ident
     ) => {
         impl Scalar for $type {
@@ -75,6 +78,11 @@ macro_rules! scalar {
             #[inline(always)]
             fn exponential_minus_one(self) -> Self {
                 $minus_one(self)
+            }
+
+            #[inline(always)]
+            fn logarithm_of_one_plus(self) -> Self {
+                $logarithm(self)
             }
 
             type Vector<S: Simd> = S::$vector;
@@ -115,6 +123,7 @@ scalar!(
     f32,
     exponential_f32,
     exponential_minus_one_f32,
+    logarithm_of_one_plus_f32,
     f32s,
     F32_LANES,
     splat_f32s,
@@ -125,6 +134,7 @@ scalar!(
     f64,
     f64::exp,
     f64::exp_m1,
+    f64::ln_1p,
     f64s,
     F64_LANES,
     splat_f64s,
@@ -144,6 +154,16 @@ fn exponential_f32(x: f32) -> f32 {
 fn exponential_minus_one_f32(x: f32) -> f32 {
     let (power, rest) = split_exponential(x);
     rest * power + (power - 1.0)
+}
+
+/// ln(1 + u) = 2 artanh(s) with s = u/(2 + u) ≤ ⅓, by its series.
+#[inline(always)]
+fn logarithm_of_one_plus_f32(u: f32) -> f32 {
+    let s = u / (2.0 + u);
+    let s2 = s * s;
+    let series = 1.0 / 9.0 + s2 * (1.0 / 11.0 + s2 * (1.0 / 13.0 + s2 / 15.0));
+    let series = 1.0 / 3.0 + s2 * (1.0 / 5.0 + s2 * (1.0 / 7.0 + s2 * series));
+    2.0 * s + 2.0 * s * (s2 * series)
 }
 
 /// 2ⁿ and eʳ − 1, with n the integer nearest to x/ln 2 and |r| ≤ ln 2 / 2, by Taylor's series.
@@ -170,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exponential_is_good_to_two_ulps() {
+    fn exponential_and_logarithm_are_good_to_two_ulps() {
         for i in -87_000..=87_000 {
             let x = i as f32 / 1000.0;
             let exact = f64::from(x).exp();
@@ -194,6 +214,17 @@ mod tests {
                 );
             }
         }
+        for i in 0..=100_000 {
+            for u in [i as f32 * 1e-5, i as f32 * 1e-12] {
+                let exact = f64::from(u).ln_1p();
+                let error = (f64::from(u.logarithm_of_one_plus()) - exact).abs();
+                assert!(
+                    error <= 2.0 * f64::from(f32::EPSILON) * exact,
+                    "ln(1 + {u}): {error:e}"
+                );
+            }
+        }
+        assert!(f32::NAN.logarithm_of_one_plus().is_nan());
         assert_eq!(0.0f32.exponential(), 1.0);
         assert!(f32::NAN.exponential().is_nan());
         assert!(f32::NEG_INFINITY.exponential() < 1e-37);

@@ -42,7 +42,16 @@ fn a_step_allocates_nothing() {
 
 fn count_allocations(recipe: &Recipe) {
     let data = digits();
-    let backend = Backend::Cpu(Cpu::<f32>::team(2).expect("threads"));
+    let team = Cpu::<f32>::team(2).expect("threads");
+    // A thread that starts allocates: wait until both have arrived.
+    let arrived = AtomicUsize::new(0);
+    team.share_out(2, |_, _| {
+        arrived.fetch_add(1, Ordering::SeqCst);
+        while arrived.load(Ordering::SeqCst) < 2 {
+            std::thread::yield_now();
+        }
+    });
+    let backend = Backend::Cpu(team);
     let mut trainer = Trainer::new(recipe, &data.train, &data.test, &backend, None).expect("fits");
     let train = trainer.program().train;
     let device = trainer.device();

@@ -61,7 +61,7 @@ impl Activation {
                 (e / (T::of(2.0) + e)).copysign(x)
             }
             Activation::Softplus => {
-                let rest = (-x.abs()).exponential().ln_1p();
+                let rest = (-x.abs()).exponential().logarithm_of_one_plus();
                 if x < T::zero() { rest } else { x + rest }
             }
         }

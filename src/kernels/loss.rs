@@ -36,7 +36,7 @@ impl Loss {
             Loss::BinaryCrossEntropy => {
                 // Not `max`, which would turn a NaN into 0 and hide it.
                 let positive = if y < T::zero() { T::zero() } else { y };
-                positive - y * target + (-y.abs()).exponential().ln_1p()
+                positive - y * target + (-y.abs()).exponential().logarithm_of_one_plus()
             }
         }
     }
