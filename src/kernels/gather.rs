@@ -128,7 +128,10 @@ impl Kernel for Gather {
                 for (i, (noisy, clean)) in noisy.chunks_exact_mut(features).zip(images).enumerate()
                 {
                     let map = ranges.draw(first / features + i, step, stream, self.noise.key());
-                    warp(&map, self.image, clean, noisy);
+                    parallel::simd(
+                        #[inline(always)]
+                        || warp(&map, self.image, clean, noisy),
+                    );
                 }
             });
         }

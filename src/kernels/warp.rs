@@ -57,12 +57,14 @@ impl Warp {
 }
 
 /// Writes the distorted `image` to `warped`.
+#[inline(always)]
 pub(super) fn warp<T: Scalar>(map: &Map, shape: ImageShape, image: &[T], warped: &mut [T]) {
     let [height, width] = shape.size();
     let centre = shape.size().map(|side| 0.5 * (side - 1) as f32);
     let pixel = |y: f32, x: f32| -> Option<&[T]> {
         let inside = y >= 0.0 && x >= 0.0 && y < height as f32 && x < width as f32;
-        inside.then(|| &image[(y as usize * width + x as usize) * shape.channels..])
+        inside
+            .then(|| &image[(y as usize * width + x as usize) * shape.channels..][..shape.channels])
     };
     for (i, warped) in warped.chunks_exact_mut(shape.channels).enumerate() {
         let (y, x) = (
