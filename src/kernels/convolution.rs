@@ -43,7 +43,7 @@ pub use weight_gradient::{WeightGradient, weight_blocks};
 use super::gemm::finish_block;
 use super::parallel::{chunks_of, each_part};
 use super::patches::Bordered;
-use super::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
+use super::product::{Left, Panel, Target, fill, multiply, pack, panel_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::{Memory, ScratchSize};
@@ -81,7 +81,7 @@ fn pack_whole<T: Scalar>(b: &[T], strides: [usize; 2], [rows, cols]: [usize; 2],
     }
 }
 
-/// `y (+)= a · b` for a b of `cols` columns packed whole: panel by panel, [`DEPTH`] rows at a time.
+/// `y = a · b` for a b of `cols` columns packed whole, panel by panel.
 ///
 /// # Safety
 /// Nobody else may touch these elements of y meanwhile.
@@ -93,22 +93,19 @@ unsafe fn multiply_packed<T: Scalar>(
     target_row: impl Fn(usize) -> usize,
 ) {
     let panels = packed.chunks_exact(panel_len::<T>(a.steps.len()));
-    for (first_col, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
-        let blocks = panel.chunks(panel_len::<T>(DEPTH));
-        for (block, (steps, values)) in a.steps.chunks(DEPTH).zip(blocks).enumerate() {
-            let a = Left {
-                values: a.values,
-                row: &a.row,
-                steps,
-            };
-            let b = Panel {
-                values,
-                stride: width::<T>(),
-                cols: width::<T>().min(cols - first_col),
-            };
-            // SAFETY: the caller's promise.
-            unsafe { multiply(0..rows, a, b, y, |i| target_row(i) + first_col, block > 0) };
-        }
+    for (first_col, values) in (0..cols).step_by(width::<T>()).zip(panels) {
+        let a = Left {
+            values: a.values,
+            row: &a.row,
+            steps: a.steps,
+        };
+        let b = Panel {
+            values,
+            stride: width::<T>(),
+            cols: width::<T>().min(cols - first_col),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { multiply(0..rows, a, b, y, |i| target_row(i) + first_col, false) };
     }
 }
 

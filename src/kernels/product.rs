@@ -31,7 +31,7 @@ use crate::scalar::Scalar;
 
 /// Bytes of a packed row of b: two of the widest vectors.
 const PANEL_BYTES: usize = 128;
-/// Rows of b that a panel holds at a time: 128 KiB, part of a second-level cache.
+/// Rows of a panel of b that are multiplied at a time: 128 KiB, part of a second-level cache.
 pub(super) const DEPTH: usize = 1024;
 
 /// Columns of a panel.
@@ -138,7 +138,7 @@ pub(super) struct Target<T> {
     len: usize,
 }
 
-// SAFETY: only `multiply` writes through it, and its callers promise to share no element.
+// SAFETY: `multiply` and `part` write through it, and their callers promise to share no element.
 unsafe impl<T: Send> Sync for Target<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Target<T> {}
@@ -201,16 +201,22 @@ pub(super) unsafe fn multiply<T: Scalar>(
         b.values.len() >= (depth - 1) * b.stride + width::<T>(),
         "a panel of {depth} rows"
     );
-    let farthest = a.steps.iter().max().expect("not empty");
-    pulp::Arch::new().dispatch(Tiles {
-        rows,
-        a,
-        farthest: *farthest,
-        b,
-        y,
-        target_row,
-        accumulate,
-    });
+    let blocks = b.values.chunks(DEPTH * b.stride);
+    for (block, (steps, values)) in a.steps.chunks(DEPTH).zip(blocks).enumerate() {
+        pulp::Arch::new().dispatch(Tiles {
+            rows: rows.clone(),
+            a: Left {
+                values: a.values,
+                row: &a.row,
+                steps,
+            },
+            farthest: *steps.iter().max().expect("a chunk is not empty"),
+            b: Panel { values, ..b },
+            y,
+            target_row: &target_row,
+            accumulate: accumulate || block > 0,
+        });
+    }
 }
 
 /// The tiles of one panel.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
-use crate::kernels::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
+use crate::kernels::product::{Left, Panel, Target, fill, multiply, pack, panel_len, width};
 use crate::kernels::window::Window;
 use crate::kernels::{Dispatch, Kernel, shader};
 use crate::plan::{Matrix, Operand};
@@ -87,7 +87,7 @@ impl Kernel for WeightGradient {
         let positions = at_a_time * self.window.map_area();
         let whole = Bordered::larger(&self.window, channels).len();
         ScratchSize {
-            reals: panel_len::<f32>(positions.min(DEPTH)) + at_a_time * whole,
+            reals: panel_len::<f32>(positions) + at_a_time * whole,
             places: depth + positions,
         }
     }
@@ -136,8 +136,7 @@ impl Kernel for WeightGradient {
                     corners.map(move |corner| image * side.len() + corner)
                 };
                 fill(steps, (0..at_a_time).flat_map(corners));
-                let (packed, whole) =
-                    reals.split_at_mut(panel_len::<T>(DEPTH.min(at_a_time * area)));
+                let (packed, whole) = reals.split_at_mut(panel_len::<T>(at_a_time * area));
                 let images = block.start / area..block.end.div_ceil(area);
                 for first in images.clone().step_by(at_a_time) {
                     let now = first..images.end.min(first + at_a_time);
@@ -201,25 +200,23 @@ unsafe fn add_product<T: Scalar>(
 ) {
     for first_col in (0..maps).step_by(width::<T>()) {
         let cols = width::<T>().min(maps - first_col);
-        for (block, steps) in a.steps.chunks(DEPTH).enumerate() {
-            let b = &b[block * DEPTH * maps + first_col..];
-            let b = if cols == width::<T>() {
-                Panel {
-                    values: b,
-                    stride: maps,
-                    cols,
-                }
-            } else {
-                pack(b, [maps, 1], [steps.len(), cols], packed)
-            };
-            let a = Left {
-                values: a.values,
-                row: &a.row,
-                steps,
-            };
-            let row = |tap| start + tap * maps + first_col;
-            // SAFETY: the caller's promise.
-            unsafe { multiply(rows.clone(), a, b, y, row, begun || block > 0) };
-        }
+        let b = &b[first_col..];
+        let b = if cols == width::<T>() {
+            Panel {
+                values: b,
+                stride: maps,
+                cols,
+            }
+        } else {
+            pack(b, [maps, 1], [a.steps.len(), cols], packed)
+        };
+        let a = Left {
+            values: a.values,
+            row: &a.row,
+            steps: a.steps,
+        };
+        let row = |tap| start + tap * maps + first_col;
+        // SAFETY: the caller's promise.
+        unsafe { multiply(rows.clone(), a, b, y, row, begun) };
     }
 }
