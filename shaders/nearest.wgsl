@@ -14,9 +14,6 @@ struct Dims {
     size: array<vec4<u32>, 2>,
 }
 
-const K: u32 = 16u;
-const NONE: u32 = 0xffffffffu;
-
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> distances: array<f32>;
 @group(0) @binding(2) var<storage, read> candidates: array<u32>;
@@ -35,35 +32,14 @@ fn main(
     if query >= dims.queries {
         return;
     }
-    // WGSL has no constant for infinity: its bits, read from a variable.
-    var infinity_bits = 0x7f800000u;
-    let infinity = bitcast<f32>(infinity_bits);
-    var list: array<f32, K>;
-    var indices: array<u32, K>;
-    for (var j = 0u; j < K; j++) {
-        list[j] = infinity;
-        indices[j] = NONE;
-    }
+    empty_list();
     var done = 0u;
     for (var s = 0u; s < dims.sizes; s++) {
         let size = dims.size[s / 4u][s % 4u];
         for (; done < size; done++) {
             let candidate = candidates[draw * dims.candidates + done];
             let distance = distances[(query_group * dims.references + candidate) * 16u + i % 16u];
-            // Insertion from the far end; every comparison with a NaN fails, so none gets in.
-            var place = K;
-            while place > 0u && (distance < list[place - 1u]
-                || (distance == list[place - 1u] && candidate < indices[place - 1u])) {
-                if place < K {
-                    list[place] = list[place - 1u];
-                    indices[place] = indices[place - 1u];
-                }
-                place--;
-            }
-            if place < K {
-                list[place] = distance;
-                indices[place] = candidate;
-            }
+            offer(distance, candidate);
         }
         for (var j = 0u; j < K; j++) {
             neighbours[((query * dims.draws + draw) * dims.sizes + s) * K + j] = indices[j];

@@ -11,9 +11,6 @@ struct Dims {
     first: u32,
 }
 
-const K: u32 = 16u;
-const NONE: u32 = 0xffffffffu;
-
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> dots: array<f32>;
 @group(0) @binding(2) var<storage, read> query_norms: array<f32>;
@@ -34,15 +31,9 @@ fn main(
     // Beyond the last query, this once more.
     let q = min(query, dims.queries - 1u);
     let start = query / 16u * K * 16u + query % 16u;
-    // WGSL has no constant for infinity: its bits, read from a variable.
-    var infinity_bits = 0x7f800000u;
-    let infinity = bitcast<f32>(infinity_bits);
-    var list: array<f32, K>;
-    var indices: array<u32, K>;
-    for (var j = 0u; j < K; j++) {
-        list[j] = infinity;
-        indices[j] = NONE;
-        if dims.first > 0u {
+    empty_list();
+    if dims.first > 0u {
+        for (var j = 0u; j < K; j++) {
             list[j] = nearest[start + j * 16u];
             indices[j] = neighbours[start + j * 16u];
         }
@@ -51,20 +42,7 @@ fn main(
         let candidate = dims.first + r;
         let dot = dots[r * dims.queries + q];
         let distance = distance_from(dot, query_norms[q], reference_norms[r]);
-        // Insertion from the far end; every comparison with a NaN fails, so none gets in.
-        var place = K;
-        while place > 0u && (distance < list[place - 1u]
-            || (distance == list[place - 1u] && candidate < indices[place - 1u])) {
-            if place < K {
-                list[place] = list[place - 1u];
-                indices[place] = indices[place - 1u];
-            }
-            place--;
-        }
-        if place < K {
-            list[place] = distance;
-            indices[place] = candidate;
-        }
+        offer(distance, candidate);
     }
     for (var j = 0u; j < K; j++) {
         nearest[start + j * 16u] = list[j];

@@ -284,7 +284,7 @@ impl NearestOfAll {
 
 impl Kernel for NearestOfAll {
     const NAME: &'static str = "nearest_of_all";
-    const SHADER: &'static str = shader!("shared/distance", "nearest_of_all");
+    const SHADER: &'static str = shader!("shared/distance", "shared/list", "nearest_of_all");
 
     fn operands(&self) -> Vec<Operand> {
         let list = |name, view: View| match self.first {
@@ -381,7 +381,7 @@ impl Nearest {
 
 impl Kernel for Nearest {
     const NAME: &'static str = "nearest";
-    const SHADER: &'static str = shader!("nearest");
+    const SHADER: &'static str = shader!("shared/list", "nearest");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
