@@ -50,6 +50,9 @@ pub trait Scalar:
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
+
+    /// [`multiply_add`](Self::multiply_add) of one number, to the same bit as in a vector of `S`.
+    fn multiply_add_one<S: Simd>(a: Self, b: Self, c: Self) -> Self;
 }
 
 macro_rules! scalar {
@@ -114,6 +117,16 @@ macro_rules! scalar {
                 c: Self::Vector<S>,
             ) -> Self::Vector<S> {
                 simd.$multiply_add(a, b, c)
+            }
+
+            #[inline(always)]
+            fn multiply_add_one<S: Simd>(a: Self, b: Self, c: Self) -> Self {
+                // All vector units that pulp chooses from have fused multiply-adds.
+                if S::IS_SCALAR {
+                    a * b + c
+                } else {
+                    a.mul_add(b, c)
+                }
             }
         }
     };

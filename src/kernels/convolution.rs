@@ -43,7 +43,7 @@ pub use weight_gradient::{WeightGradient, weight_blocks};
 use super::gemm::finish_block;
 use super::parallel::{chunks_of, each_part};
 use super::patches::Bordered;
-use super::product::{Left, Panel, Target, fill, multiply, pack, panel_len, width};
+use super::product::{Left, Target, fill, multiply, pack, packed_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::{Memory, ScratchSize};
@@ -62,51 +62,9 @@ fn images_per_task(images: usize, team: &Team) -> usize {
     images.div_ceil(TASKS_PER_THREAD * team.threads()).max(1)
 }
 
-/// Reals of a matrix of `rows` by `cols` packed whole, panel after panel.
-fn packed_len<T>(rows: usize, cols: usize) -> usize {
-    cols.div_ceil(width::<T>()) * panel_len::<T>(rows)
-}
-
 /// Elements from one patch of `depth` elements to the next, where patches are written down.
 fn patch_line(depth: usize) -> usize {
     depth.next_multiple_of(width::<f32>() / 2)
-}
-
-/// Packs `rows` by `cols` of a matrix whole, panel after panel; strides as for [`pack`].
-fn pack_whole<T: Scalar>(b: &[T], strides: [usize; 2], [rows, cols]: [usize; 2], packed: &mut [T]) {
-    let panels = packed.chunks_exact_mut(panel_len::<T>(rows));
-    for (first, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
-        let cols = width::<T>().min(cols - first);
-        pack(&b[first * strides[1]..], strides, [rows, cols], panel);
-    }
-}
-
-/// `y = a · b` for a b of `cols` columns packed whole, panel by panel.
-///
-/// # Safety
-/// Nobody else may touch these elements of y meanwhile.
-unsafe fn multiply_packed<T: Scalar>(
-    rows: usize,
-    a: Left<'_, T, impl Fn(usize) -> usize>,
-    (packed, cols): (&[T], usize),
-    y: Target<T>,
-    target_row: impl Fn(usize) -> usize,
-) {
-    let panels = packed.chunks_exact(panel_len::<T>(a.steps.len()));
-    for (first_col, values) in (0..cols).step_by(width::<T>()).zip(panels) {
-        let a = Left {
-            values: a.values,
-            row: &a.row,
-            steps: a.steps,
-        };
-        let b = Panel {
-            values,
-            stride: width::<T>(),
-            cols: width::<T>().min(cols - first_col),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { multiply(0..rows, a, b, y, |i| target_row(i) + first_col, false) };
-    }
 }
 
 /// Channels and FLOPs that the three kernels have in common.
@@ -241,7 +199,7 @@ impl Kernel for Convolve {
                 fill(corners, side.corners(&self.window));
                 let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, maps));
                 let whole = &mut whole[..side.len()];
-                pack_whole(weight, [maps, 1], [depth, maps], packed);
+                let weight = pack(weight, [maps, 1], [depth, maps], packed);
                 let x = x[task * at_a_time * pixels..].chunks_exact(pixels);
                 for (x, y) in x.zip(y.chunks_exact_mut(area * maps)) {
                     side.frame(x, whole);
@@ -253,7 +211,7 @@ impl Kernel for Convolve {
                     let target = Target::new(y);
                     // y [area, M] = patches [area, depth] · weight [depth, M]
                     // SAFETY: this image's maps are this task's alone.
-                    unsafe { multiply_packed(area, patches, (packed, maps), target, |i| i * maps) };
+                    unsafe { multiply(0..area, patches, weight, target, |i| i * maps, false) };
                     finish_block(y, bias, self.activation);
                 }
             });

@@ -35,7 +35,7 @@
 mod cut;
 
 use super::parallel::{self, with_activation};
-use super::product::{DEPTH, Left, Panel, Target, fill, multiply, pack, panel_len, width};
+use super::product::{DEPTH, Left, Panels, Target, fill, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, bias_operand, shader};
 use crate::device::cpu::{Memory, Scratch, ScratchSize};
 use crate::device::team::Team;
@@ -109,7 +109,7 @@ impl Gemm {
 }
 
 impl Gemm {
-    /// Panel by panel of op(b).
+    /// Some panels of op(b) at a time.
     fn by_panels<T: Scalar>(
         &self,
         [a, b, bias]: [&[T]; 3],
@@ -120,25 +120,22 @@ impl Gemm {
         let [m, k, n] = self.dims();
         let [a_row, a_col] = strides(self.a, self.transpose_a);
         let [b_row, b_col] = strides(self.b, self.transpose_b);
-        let panels = n.div_ceil(width::<T>());
-        let blocks = row_blocks(m, panels, team.threads());
-        let height = m.div_ceil(blocks);
-        team.share_out(panels * blocks, |member, task| {
-            let first_col = task / blocks * width::<T>();
-            let cols = width::<T>().min(n - first_col);
+        let in_place = b_col == 1 && (m <= IN_PLACE_ROWS || k <= IN_PLACE_DEPTH);
+        let [height, across] = task_size::<T>(self.dims(), in_place, team.threads());
+        let blocks = m.div_ceil(height);
+        team.share_out(n.div_ceil(across) * blocks, |member, task| {
+            let first_col = task / blocks * across;
+            let cols = across.min(n - first_col);
             let rows = task % blocks * height..m.min((task % blocks + 1) * height);
+            let in_place = in_place && Panels::<T>::fit_in_place(cols);
             scratch.with(member, self.scratch(), |packed, steps| {
                 for first in (0..k).step_by(DEPTH) {
                     let depth = DEPTH.min(k - first);
                     let steps = &mut steps[..depth];
                     fill(steps, (first..).map(|p| p * a_col));
                     let b = &b[first * b_row + first_col * b_col..];
-                    let b = if m <= IN_PLACE_ROWS && b_col == 1 && cols == width::<T>() {
-                        Panel {
-                            values: b,
-                            stride: b_row,
-                            cols,
-                        }
+                    let b = if in_place {
+                        Panels::in_place(b, b_row, cols)
                     } else {
                         pack(b, [b_row, b_col], [depth, cols], packed)
                     };
@@ -219,6 +216,8 @@ fn logical(matrix: Matrix, transposed: bool) -> [usize; 2] {
 
 /// Rows of y up to which op(b) is not packed: its panels are read too seldom to make up for it.
 const IN_PLACE_ROWS: usize = 128;
+/// Depth up to which it is not packed either.
+const IN_PLACE_DEPTH: usize = 64;
 /// Columns of y, at most, that a task of [`Gemm::swapped`] makes.
 const SWAPPED_ROWS: usize = 256;
 
@@ -231,18 +230,33 @@ fn strides(matrix: Matrix, transposed: bool) -> [usize; 2] {
     }
 }
 
-/// Blocks of rows that y is cut into besides its panels of columns, where these are too few to share
-/// out evenly. No sum is cut, so bits do not depend on it.
-fn row_blocks(rows: usize, panels: usize, threads: usize) -> usize {
+/// Rows and columns of y that a task makes: some panels side by side, so that longer pieces of y's lines
+/// are written and a is read once for all of them, yet tasks enough that threads end at about the same
+/// time. No sum is cut, so bits do not depend on it.
+fn task_size<T>([m, k, n]: [usize; 3], in_place: bool, threads: usize) -> [usize; 2] {
+    /// Depth of all panels that a task has side by side.
+    const STRIP: usize = DEPTH / 2;
     const TASKS_PER_THREAD: usize = 2;
-    /// Fewer would not be worth packing a panel for.
     const LEAST_ROWS: usize = 32;
     let tasks = if threads > 1 {
         TASKS_PER_THREAD * threads
     } else {
         1
     };
-    tasks.div_ceil(panels).min(rows / LEAST_ROWS).max(1)
+    // What is packed is packed again for each block of rows.
+    let cheap_blocks = if in_place { m / LEAST_ROWS } else { 1 };
+    let panels = n.div_ceil(width::<T>());
+    let strips = panels
+        .div_ceil((STRIP / k).max(1))
+        .max(tasks.div_ceil(cheap_blocks.max(1)));
+    let across = if strips > 1 {
+        panels.div_ceil(strips.next_multiple_of(threads))
+    } else {
+        panels
+    };
+    let blocks = tasks.div_ceil(panels.div_ceil(across));
+    let blocks = blocks.min(m / LEAST_ROWS).max(1);
+    [m.div_ceil(blocks), across * width::<T>()]
 }
 
 /// `y = f(y + bias)` on a row of a block; an empty bias adds nothing.
@@ -331,7 +345,7 @@ impl Kernel for Gemm {
     fn scratch(&self) -> ScratchSize {
         let [_, k, _] = self.dims();
         ScratchSize {
-            reals: panel_len::<f32>(k.min(DEPTH)) + panel_len::<f32>(SWAPPED_ROWS),
+            reals: panel_len::<f32>(DEPTH) + panel_len::<f32>(SWAPPED_ROWS),
             places: k.min(DEPTH),
         }
     }
@@ -357,20 +371,29 @@ impl Kernel for Gemm {
 
 #[cfg(test)]
 mod tests {
-    use super::row_blocks;
+    use super::{task_size, width};
 
     #[test]
-    fn products_of_few_panels_are_shared_out_by_rows_too() {
+    fn small_products_are_shared_out_too() {
         for threads in [2, 8] {
-            for panels in [1, 2, 3, 25] {
-                let blocks = row_blocks(4096, panels, threads);
-                assert!(
-                    panels * blocks >= 2 * threads,
-                    "{panels} panels, {threads} threads"
-                );
+            for [m, k, n] in [
+                [4096, 128, 64],
+                [4096, 1, 32],
+                [1, 784, 512],
+                [1, 16, 512],
+                [784, 1, 512],
+            ] {
+                for in_place in [false, true] {
+                    let [rows, cols] = task_size::<f32>([m, k, n], in_place, threads);
+                    let tasks = m.div_ceil(rows) * n.div_ceil(cols);
+                    let possible = m.div_ceil(32) * n.div_ceil(width::<f32>());
+                    assert!(
+                        tasks >= possible.min(2 * threads),
+                        "{m}×{k}×{n}, {threads} threads: {tasks}"
+                    );
+                }
             }
         }
-        assert_eq!(row_blocks(4096, 2, 1), 1, "one thread need not share");
-        assert_eq!(row_blocks(31, 1, 8), 1, "too few rows to share");
+        assert_eq!(task_size::<f32>([4096, 8, 64], true, 1), [4096, 64]);
     }
 }

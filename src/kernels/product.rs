@@ -4,7 +4,7 @@
 //! y[i, j] (+)= Σ_p a[i, p] · b[p, j]
 //!
 //! a[i, p]   a.values[row(i) + steps[p]]          read where it lies
-//! b[p, j]   a panel of at most WIDTH columns     packed, or where it lies
+//! b[p, j]   panels of WIDTH columns              packed, or where they lie
 //! y[i, j]   y[row(i) + j]
 //! ```
 //! A place in the left factor is the sum of what its row says and what its column says. That covers a
@@ -15,8 +15,10 @@
 //! 1. over p: a row of b, two vectors wide, times up to eight numbers of a, added to a tile of y that
 //!    stays in registers (16 of AVX-512's 32; per step two loads of b and eight broadcasts of a feed
 //!    sixteen multiply-adds, so arithmetic is the bottleneck);
-//! 2. over the tiles of a panel, top to bottom: the panel of b stays in the first- or second-level cache;
-//! 3. over blocks of [`DEPTH`] of p.
+//! 2. over the panels of b side by side: the rows of a stay in the first-level cache, and whole lines of y
+//!    are written;
+//! 3. over the tiles, top to bottom: the panels stay in the first- or second-level cache;
+//! 4. over blocks of [`DEPTH`] of p.
 //!
 //! Every y[i, j] is summed in the order of p, in blocks of [`DEPTH`], fused multiply-adds where the
 //! processor has them: its bits depend neither on the tiles nor on the threads nor on the vectors' width.
@@ -44,6 +46,11 @@ pub(super) const fn panel_len<T>(rows: usize) -> usize {
     rows * width::<T>()
 }
 
+/// Reals that `rows` by `cols` take, packed.
+pub(super) const fn packed_len<T>(rows: usize, cols: usize) -> usize {
+    cols.div_ceil(width::<T>()) * panel_len::<T>(rows)
+}
+
 /// Writes down what an iterator of as many yields.
 pub(super) fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
     target
@@ -52,26 +59,70 @@ pub(super) fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
         .for_each(|(target, value)| *target = value);
 }
 
-/// At most [`width`] columns of b, over some of its rows.
+/// Some columns of b, over some of its rows: panels of [`width`] columns side by side.
 #[derive(Clone, Copy)]
-pub(super) struct Panel<'a, T> {
+pub(super) struct Panels<'a, T> {
     /// From the first element on.
-    pub values: &'a [T],
+    values: &'a [T],
     /// From one row to the next.
-    pub stride: usize,
-    /// Columns; a panel that is not packed must have all [`width`] of them.
-    pub cols: usize,
+    row: usize,
+    /// From one panel to the next.
+    panel: usize,
+    /// Columns.
+    cols: usize,
 }
 
-/// Copies `rows` by `cols` of a matrix, element (p, j) at `p · row + j · col` of `b`, into a packed panel,
-/// filled up with zeros. One of the two strides is 1.
+impl<'a, T> Panels<'a, T> {
+    /// Whether so many columns can be read where they lie: only whole vectors are.
+    pub fn fit_in_place(cols: usize) -> bool {
+        cols.is_multiple_of(width::<T>() / 2)
+    }
+
+    /// Columns read where they lie, `row` from one row to the next.
+    pub fn in_place(values: &'a [T], row: usize, cols: usize) -> Self {
+        assert!(Self::fit_in_place(cols), "{cols} columns are packed");
+        Panels {
+            values,
+            row,
+            panel: width::<T>(),
+            cols,
+        }
+    }
+
+    /// `rows` by `cols` that [`pack`] has written.
+    pub fn packed(values: &'a [T], [rows, cols]: [usize; 2]) -> Self {
+        Panels {
+            values: &values[..packed_len::<T>(rows, cols)],
+            row: width::<T>(),
+            panel: panel_len::<T>(rows),
+            cols,
+        }
+    }
+}
+
+/// Copies `rows` by `cols` of a matrix, element (p, j) at `p · row + j · col` of `b`, into packed panels,
+/// one after the other, the last filled up with zeros. One of the two strides is 1.
 pub(super) fn pack<'a, T: Scalar>(
+    b: &[T],
+    strides: [usize; 2],
+    [rows, cols]: [usize; 2],
+    packed: &'a mut [T],
+) -> Panels<'a, T> {
+    let panels = packed.chunks_exact_mut(panel_len::<T>(rows));
+    for (first, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
+        let cols = width::<T>().min(cols - first);
+        pack_panel(&b[first * strides[1]..], strides, [rows, cols], panel);
+    }
+    Panels::packed(packed, [rows, cols])
+}
+
+/// [`pack`] of one panel.
+fn pack_panel<T: Scalar>(
     b: &[T],
     [row, col]: [usize; 2],
     [rows, cols]: [usize; 2],
-    packed: &'a mut [T],
-) -> Panel<'a, T> {
-    let packed = &mut packed[..panel_len::<T>(rows)];
+    packed: &mut [T],
+) {
     let lines = packed.chunks_exact_mut(width::<T>());
     match row {
         1 => transpose(b, col, [rows, cols], packed),
@@ -88,11 +139,6 @@ pub(super) fn pack<'a, T: Scalar>(
                 padding.fill(T::zero());
             }
         }
-    }
-    Panel {
-        values: packed,
-        stride: width::<T>(),
-        cols,
     }
 }
 
@@ -174,7 +220,7 @@ pub(super) struct Left<'a, T, R> {
     pub steps: &'a [usize],
 }
 
-/// `y[target_row(i) + j] (+)= Σ_p a[i, p] · b[p, j]` for `rows` and the panel's columns.
+/// `y[target_row(i) + j] (+)= Σ_p a[i, p] · b[p, j]` for `rows` and the panels' columns.
 ///
 /// Panics if a place lies outside its slice.
 ///
@@ -183,7 +229,7 @@ pub(super) struct Left<'a, T, R> {
 pub(super) unsafe fn multiply<T: Scalar>(
     rows: std::ops::Range<usize>,
     a: Left<'_, T, impl Fn(usize) -> usize>,
-    b: Panel<'_, T>,
+    b: Panels<'_, T>,
     y: Target<T>,
     target_row: impl Fn(usize) -> usize,
     accumulate: bool,
@@ -193,16 +239,12 @@ pub(super) unsafe fn multiply<T: Scalar>(
         assert!(depth > 0 || rows.is_empty(), "an empty sum");
         return;
     }
-    assert!(
-        b.cols == width::<T>() || b.stride == width::<T>(),
-        "a narrow panel is packed"
-    );
-    assert!(
-        b.values.len() >= (depth - 1) * b.stride + width::<T>(),
-        "a panel of {depth} rows"
-    );
-    let blocks = b.values.chunks(DEPTH * b.stride);
-    for (block, (steps, values)) in a.steps.chunks(DEPTH).zip(blocks).enumerate() {
+    // Vectors are at most half a panel wide.
+    let last_panel = (b.cols - 1) / width::<T>();
+    let tail = (b.cols - last_panel * width::<T>()).next_multiple_of(width::<T>() / 2);
+    let end = last_panel * b.panel + (depth - 1) * b.row + tail;
+    assert!(end <= b.values.len(), "panels of {depth} rows");
+    for (block, steps) in a.steps.chunks(DEPTH).enumerate() {
         pulp::Arch::new().dispatch(Tiles {
             rows: rows.clone(),
             a: Left {
@@ -211,7 +253,10 @@ pub(super) unsafe fn multiply<T: Scalar>(
                 steps,
             },
             farthest: *steps.iter().max().expect("a chunk is not empty"),
-            b: Panel { values, ..b },
+            b: Panels {
+                values: &b.values[block * DEPTH * b.row..],
+                ..b
+            },
             y,
             target_row: &target_row,
             accumulate: accumulate || block > 0,
@@ -219,12 +264,12 @@ pub(super) unsafe fn multiply<T: Scalar>(
     }
 }
 
-/// The tiles of one panel.
+/// The tiles of some panels.
 struct Tiles<'a, T, R, Y> {
     rows: std::ops::Range<usize>,
     a: Left<'a, T, R>,
     farthest: usize,
-    b: Panel<'a, T>,
+    b: Panels<'a, T>,
     y: Target<T>,
     target_row: Y,
     accumulate: bool,
@@ -274,7 +319,7 @@ where
                 a: [std::ptr::null(); MOST_ROWS],
                 steps: self.a.steps,
                 b: self.b.values.as_ptr(),
-                b_stride: self.b.stride,
+                b_stride: self.b.row,
                 y: [std::ptr::null_mut(); MOST_ROWS],
                 cols: 0,
                 accumulate: self.accumulate,
@@ -292,20 +337,22 @@ where
             }
             let mut done = 0;
             while done < self.b.cols {
-                let left = self.b.cols - done;
-                // SAFETY: rows of a and y are inside their slices by the assertions above, the panel
-                // holds `width` columns of every row by `multiply`'s, and y is the caller's.
+                tile.cols = (self.b.cols - done).min(2 * lanes);
+                // SAFETY: rows of a and y are inside their slices by the assertions above, the panels
+                // hold whole vectors of every row by `multiply`'s, and y is the caller's.
                 unsafe {
-                    if left > lanes {
-                        tile.cols = left.min(2 * lanes);
-                        tile.any_rows::<S, 2>(simd, rows);
-                    } else {
-                        tile.cols = left;
-                        tile.any_rows::<S, 1>(simd, rows);
+                    match tile.cols {
+                        1 => tile.any_rows::<S, 0>(simd, rows),
+                        cols if cols <= lanes => tile.any_rows::<S, 1>(simd, rows),
+                        _ => tile.any_rows::<S, 2>(simd, rows),
                     }
                 }
                 done += tile.cols;
-                tile.b = tile.b.wrapping_add(tile.cols);
+                tile.b = tile.b.wrapping_add(if done.is_multiple_of(width::<T>()) {
+                    self.b.panel - (width::<T>() - tile.cols)
+                } else {
+                    tile.cols
+                });
                 tile.y
                     .iter_mut()
                     .for_each(|y| *y = y.wrapping_add(tile.cols));
@@ -316,6 +363,8 @@ where
 }
 
 impl<T: Scalar> Tile<'_, T> {
+    /// No vectors: a single column.
+    ///
     /// # Safety
     /// As for [`product`](Self::product).
     #[inline(always)]
@@ -335,6 +384,30 @@ impl<T: Scalar> Tile<'_, T> {
         }
     }
 
+    /// [`product`](Self::product) of a single column, without vectors: a number at a time is what
+    /// processors do twice as many of as of their widest vectors.
+    ///
+    /// # Safety
+    /// As for [`product`](Self::product).
+    #[inline(always)]
+    unsafe fn column<S: Simd, const ROWS: usize>(&self) {
+        let mut sums = [T::zero(); ROWS];
+        let mut b = self.b;
+        for &step in self.steps {
+            // SAFETY: by this function's promise.
+            unsafe {
+                for (a, sum) in self.a.iter().zip(&mut sums) {
+                    *sum = T::multiply_add_one::<S>(*a.add(step), *b, *sum);
+                }
+            }
+            b = b.wrapping_add(self.b_stride);
+        }
+        for (&y, sum) in self.y.iter().zip(sums) {
+            // SAFETY: as above.
+            unsafe { *y = if self.accumulate { *y + sum } else { sum } };
+        }
+    }
+
     /// The innermost loop.
     ///
     /// # Safety
@@ -342,6 +415,11 @@ impl<T: Scalar> Tile<'_, T> {
     /// row of b; `cols` elements of the first ROWS rows of y writable, and nobody else's.
     #[inline(always)]
     unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S) {
+        if VECTORS == 0 {
+            // SAFETY: the caller's promise.
+            unsafe { self.column::<S, ROWS>() };
+            return;
+        }
         let lanes = T::lanes::<S>();
         let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];
         let mut b = self.b;
@@ -422,26 +500,21 @@ mod tests {
     fn product([m, k, n]: [usize; 3], a: &[f32], b: &[f32], transposed: [bool; 2]) -> Vec<f32> {
         let a_strides = if transposed[0] { [1, m] } else { [k, 1] };
         let b_strides = if transposed[1] { [1, k] } else { [n, 1] };
+        let steps: Vec<usize> = (0..k).map(|p| p * a_strides[1]).collect();
+        let a = Left {
+            values: a,
+            row: |i| i * a_strides[0],
+            steps: &steps,
+        };
+        let mut packed = vec![f32::NAN; packed_len::<f32>(k, n)];
+        let b = if !transposed[1] && Panels::<f32>::fit_in_place(n) {
+            Panels::in_place(b, n, n)
+        } else {
+            pack(b, b_strides, [k, n], &mut packed)
+        };
         let mut y = vec![f32::NAN; m * n];
-        let target = Target::new(&mut y);
-        let mut packed = vec![f32::NAN; panel_len::<f32>(DEPTH)];
-        for first_col in (0..n).step_by(width::<f32>()) {
-            let cols = width::<f32>().min(n - first_col);
-            for first in (0..k).step_by(DEPTH) {
-                let depth = DEPTH.min(k - first);
-                let steps: Vec<usize> = (first..first + depth).map(|p| p * a_strides[1]).collect();
-                let b = &b[first * b_strides[0] + first_col * b_strides[1]..];
-                let b = pack(b, b_strides, [depth, cols], &mut packed);
-                let row = |i| i * a_strides[0];
-                let a = Left {
-                    values: a,
-                    row,
-                    steps: &steps,
-                };
-                // SAFETY: one thread.
-                unsafe { multiply(0..m, a, b, target, |i| i * n + first_col, first > 0) };
-            }
-        }
+        // SAFETY: one thread.
+        unsafe { multiply(0..m, a, b, Target::new(&mut y), |i| i * n, false) };
         y
     }
 
@@ -484,6 +557,19 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_column_by_itself_has_the_bits_it_has_among_others() {
+        let [m, k, n] = [19, DEPTH + 7, 33];
+        let (a, b) = (numbers(m * k, 1), numbers(k * n, 7_000_003));
+        let whole = product([m, k, n], &a, &b, [false, false]);
+        for j in 0..n {
+            let column: Vec<f32> = b.iter().skip(j).step_by(n).copied().collect();
+            let alone = product([m, k, 1], &a, &column, [false, false]);
+            let among = whole.iter().skip(j).step_by(n);
+            assert!(alone.iter().eq(among), "column {j}");
         }
     }
 }

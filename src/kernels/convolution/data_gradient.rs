@@ -1,13 +1,13 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
-use super::{
-    GPU_TILE, Shape, images_per_task, multiply_packed, pack_whole, packed_len, patch_line,
-};
+use super::{GPU_TILE, Shape, images_per_task, patch_line};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::gemm::finish_block;
 use crate::kernels::parallel::{chunks_of, each_part};
 use crate::kernels::patches::{Bordered, Phases};
-use crate::kernels::product::{Left, Target, fill, pack, panel_len, width};
+use crate::kernels::product::{
+    Left, Panels, Target, fill, multiply, pack, packed_len, panel_len, width,
+};
 use crate::kernels::window::Window;
 use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::plan::{Matrix, Operand, View};
@@ -68,9 +68,10 @@ impl DataGradient {
         };
         // patches [area, depth] = dy [area, M] · weightᵀ [M, depth], filled up to whole vectors
         let (area, line) = (self.window.map_area(), patch_line(depth));
+        let weight = Panels::packed(weight, [maps, line]);
         let target = Target::new(patches);
         // SAFETY: the scratch memory is this task's alone.
-        unsafe { multiply_packed(area, left, (weight, line), target, |i| i * line) };
+        unsafe { multiply(0..area, left, weight, target, |i| i * line, false) };
         whole.fill(T::zero());
         side.scatter(&self.window, patches, line, whole);
         side.unframe(whole, dx);
@@ -137,6 +138,7 @@ impl DataGradient {
             places = rest;
             let (weight, rest) = packed.split_at(packed_len::<T>(depth, channels));
             packed = rest;
+            let weight = Panels::packed(weight, [depth, channels]);
             let left = Left {
                 values: whole,
                 row: |i: usize| windows[i],
@@ -144,7 +146,7 @@ impl DataGradient {
             };
             // dx [pixels, C] = windows over them [pixels, taps·M] · weightᵀ [taps·M, C]
             // SAFETY: this image is this task's alone.
-            unsafe { multiply_packed(pixels, left, (weight, channels), dx, |i| targets[i]) };
+            unsafe { multiply(0..pixels, left, weight, dx, |i| targets[i], false) };
         }
     }
 }
@@ -224,7 +226,7 @@ impl Kernel for DataGradient {
                     let (patches, whole) = rest.split_at_mut(area * patch_line(depth));
                     let side = Bordered::larger(&self.window, channels);
                     let whole = &mut whole[..side.len()];
-                    pack_whole(weight, [1, maps], [maps, depth], packed);
+                    pack(weight, [1, maps], [maps, depth], packed);
                     for (dy, dx) in pairs {
                         self.multiply_then_add((dy, packed, places), (patches, whole), dx);
                     }

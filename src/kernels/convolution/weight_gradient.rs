@@ -1,11 +1,9 @@
 //! Convolution's weight gradient.
 
-use std::ops::Range;
-
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
-use crate::kernels::product::{Left, Panel, Target, fill, multiply, pack, panel_len, width};
+use crate::kernels::product::{Left, Panels, Target, fill, multiply, pack, packed_len};
 use crate::kernels::window::Window;
 use crate::kernels::{Dispatch, Kernel, shader};
 use crate::plan::{Matrix, Operand};
@@ -81,13 +79,16 @@ impl Kernel for WeightGradient {
 
     fn scratch(&self) -> ScratchSize {
         let Shape {
-            channels, depth, ..
+            channels,
+            maps,
+            depth,
+            ..
         } = self.shape();
         let at_a_time = self.images_at_a_time();
         let positions = at_a_time * self.window.map_area();
         let whole = Bordered::larger(&self.window, channels).len();
         ScratchSize {
-            reals: panel_len::<f32>(positions) + at_a_time * whole,
+            reals: packed_len::<f32>(positions, maps) + at_a_time * whole,
             places: depth + positions,
         }
     }
@@ -136,7 +137,7 @@ impl Kernel for WeightGradient {
                     corners.map(move |corner| image * side.len() + corner)
                 };
                 fill(steps, (0..at_a_time).flat_map(corners));
-                let (packed, whole) = reals.split_at_mut(panel_len::<T>(at_a_time * area));
+                let (packed, whole) = reals.split_at_mut(packed_len::<T>(at_a_time * area, maps));
                 let images = block.start / area..block.end.div_ceil(area);
                 for first in images.clone().step_by(at_a_time) {
                     let now = first..images.end.min(first + at_a_time);
@@ -153,19 +154,15 @@ impl Kernel for WeightGradient {
                     };
                     let begun = positions.start > block.start;
                     let dy = &dy[positions.start * maps..positions.end * maps];
+                    let dy = if Panels::<T>::fit_in_place(maps) {
+                        Panels::in_place(dy, maps, maps)
+                    } else {
+                        pack(dy, [maps, 1], [steps.len(), maps], packed)
+                    };
+                    let row = |tap| start + tap * maps;
                     // partial [depth, M] (+)= patchesᵀ [depth, positions] · dy [positions, M]
                     // SAFETY: as above.
-                    unsafe {
-                        add_product(
-                            rows.clone(),
-                            patches,
-                            (dy, maps),
-                            packed,
-                            partial,
-                            start,
-                            begun,
-                        );
-                    }
+                    unsafe { multiply(rows.clone(), patches, dy, partial, row, begun) };
                 }
             });
         });
@@ -182,41 +179,5 @@ impl Kernel for WeightGradient {
                 self.partial.rows as u32,
             ],
         }
-    }
-}
-
-/// `y[start ..] (+)= a · b`, where b lies in `maps` columns: panel by panel, packed only where it must be.
-///
-/// # Safety
-/// Nobody else may touch these rows of y meanwhile.
-unsafe fn add_product<T: Scalar>(
-    rows: Range<usize>,
-    a: Left<'_, T, impl Fn(usize) -> usize>,
-    (b, maps): (&[T], usize),
-    packed: &mut [T],
-    y: Target<T>,
-    start: usize,
-    begun: bool,
-) {
-    for first_col in (0..maps).step_by(width::<T>()) {
-        let cols = width::<T>().min(maps - first_col);
-        let b = &b[first_col..];
-        let b = if cols == width::<T>() {
-            Panel {
-                values: b,
-                stride: maps,
-                cols,
-            }
-        } else {
-            pack(b, [maps, 1], [a.steps.len(), cols], packed)
-        };
-        let a = Left {
-            values: a.values,
-            row: &a.row,
-            steps: a.steps,
-        };
-        let row = |tap| start + tap * maps + first_col;
-        // SAFETY: the caller's promise.
-        unsafe { multiply(rows.clone(), a, b, y, row, begun) };
     }
 }
