@@ -1,11 +1,9 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
-use super::{
-    GPU_TILE, Shape, images_per_task, multiply_packed, pack_whole, packed_len, patch_line,
-};
+use super::{GPU_TILE, Shape, multiply_packed, pack_whole, packed_len, patch_line};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::gemm::finish_block;
-use crate::kernels::parallel::{chunks_of, each_part};
+use crate::kernels::parallel::{chunks_of, each_member};
 use crate::kernels::patches::{Bordered, Phases};
 use crate::kernels::product::{Left, Target, fill, pack, panel_len, width};
 use crate::kernels::window::Window;
@@ -201,10 +199,10 @@ impl Kernel for DataGradient {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let Shape {
-            images,
             channels,
             maps,
             depth,
+            ..
         } = self.shape();
         let (pixels, area) = (self.window.area(), self.window.map_area());
         let bias = self.bias.unwrap_or(self.weight.view.part(0, 0));
@@ -212,12 +210,9 @@ impl Kernel for DataGradient {
         let ([dy, weight, bias], [dx]) = memory
             .real
             .access([self.dy.view, self.weight.view, bias], [self.dx.view]);
-        let at_a_time = images_per_task(images, team);
-        // Windows overlap within an image, never between images: a task owns whole images.
-        let parts = chunks_of(dx, at_a_time * pixels * channels);
-        each_part(team, parts, |member, task, dx| {
-            let dy = dy[task * at_a_time * area * maps..].chunks_exact(area * maps);
-            let pairs = dy.zip(dx.chunks_exact_mut(pixels * channels));
+        // Windows overlap within an image, never between images.
+        let parts = chunks_of(dx, pixels * channels);
+        each_member(team, parts, |member, parts| {
             scratch.with(member, size, |reals, places| {
                 if self.adds_afterwards() {
                     let (packed, rest) = reals.split_at_mut(packed_len::<T>(maps, depth));
@@ -225,8 +220,10 @@ impl Kernel for DataGradient {
                     let side = Bordered::larger(&self.window, channels);
                     let whole = &mut whole[..side.len()];
                     pack_whole(weight, [1, maps], [maps, depth], packed);
-                    for (dy, dx) in pairs {
+                    for (image, dx) in parts {
+                        let dy = &dy[image * area * maps..][..area * maps];
                         self.multiply_then_add((dy, packed, places), (patches, whole), dx);
+                        finish_block(dx, bias, self.activation);
                     }
                 } else {
                     let side = Bordered::smaller(&self.window, maps);
@@ -234,13 +231,14 @@ impl Kernel for DataGradient {
                     let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, channels));
                     let whole = &mut whole[..side.len()];
                     self.prepare_phases(&side, weight, packed, places);
-                    for (dy, dx) in pairs {
+                    for (image, dx) in parts {
+                        let dy = &dy[image * area * maps..][..area * maps];
                         side.frame(dy, whole);
                         self.add_up_phases(&side, whole, (packed, places), dx);
+                        finish_block(dx, bias, self.activation);
                     }
                 }
             });
-            finish_block(dx, bias, self.activation);
         });
     }
 
