@@ -1,5 +1,7 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
+use std::ops::Range;
+
 use super::{GPU_TILE, Shape, multiply_packed, pack_whole, packed_len, patch_line};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::gemm::finish_block;
@@ -74,31 +76,45 @@ impl DataGradient {
         side.unframe(whole, dx);
     }
 
+    /// The phases, each with its part of the scratch memory.
+    fn pieces<T: Scalar>(&self, side: &Bordered) -> impl Iterator<Item = Piece<'_>> {
+        let Shape { channels, maps, .. } = self.shape();
+        let (mut reals, mut places) = (0, 0);
+        let next = |from: &mut usize, len| {
+            *from += len;
+            *from - len..*from
+        };
+        Phases::all(&self.window).map(move |phase| {
+            let depth = phase.taps(side).count() * maps;
+            Piece {
+                phase,
+                weight: next(&mut reals, packed_len::<T>(depth, channels)),
+                windows: next(&mut places, phase.pixels()),
+                targets: next(&mut places, phase.pixels()),
+                steps: next(&mut places, depth),
+            }
+        })
+    }
+
     /// Packs `weightᵀ` phase by phase, `[taps·M, C]` each, and writes down where each phase's windows
     /// (the earliest over each pixel), pixels and taps lie.
     fn prepare_phases<T: Scalar>(
         &self,
         side: &Bordered,
         weight: &[T],
-        mut packed: &mut [T],
-        mut places: &mut [usize],
+        (packed, places): (&mut [T], &mut [usize]),
     ) {
         let Shape { channels, maps, .. } = self.shape();
-        for phase in Phases::all(&self.window) {
-            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
-            let (windows, rest) = places.split_at_mut(pixels);
-            let (targets, rest) = rest.split_at_mut(pixels);
-            let (steps, rest) = rest.split_at_mut(depth);
-            places = rest;
-            fill(windows, phase.earliest(side));
-            fill(targets, phase.places().map(|place| place * channels));
-            fill(
-                steps,
-                phase.taps(side).flat_map(|(_, place)| place..place + maps),
-            );
-            let (panels, rest) = packed.split_at_mut(packed_len::<T>(depth, channels));
-            packed = rest;
-            let panels = panels.chunks_exact_mut(panel_len::<T>(depth));
+        for piece in self.pieces::<T>(side) {
+            let phase = piece.phase;
+            fill(&mut places[piece.windows], phase.earliest(side));
+            let targets = phase.places().map(|place| place * channels);
+            fill(&mut places[piece.targets], targets);
+            let steps = phase.taps(side);
+            let steps = steps.flat_map(|(_, place)| place..place + maps);
+            let panel = panel_len::<T>(piece.steps.len());
+            fill(&mut places[piece.steps], steps);
+            let panels = packed[piece.weight].chunks_exact_mut(panel);
             for (first, panel) in (0..channels).step_by(width::<T>()).zip(panels) {
                 let cols = width::<T>().min(channels - first);
                 let taps = panel.chunks_exact_mut(panel_len::<T>(maps));
@@ -117,34 +133,42 @@ impl DataGradient {
         &self,
         side: &Bordered,
         whole: &[T],
-        (mut packed, mut places): (&[T], &[usize]),
+        (packed, places): (&[T], &[usize]),
         dx: &mut [T],
     ) {
-        let Shape { channels, maps, .. } = self.shape();
+        let Shape { channels, .. } = self.shape();
         let covered = Phases::all(&self.window).map(|phase| phase.pixels());
         if covered.sum::<usize>() < self.window.area() {
             // The others are under no tap.
             dx.fill(T::zero());
         }
         let dx = Target::new(dx);
-        for phase in Phases::all(&self.window) {
-            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
-            let (windows, rest) = places.split_at(pixels);
-            let (targets, rest) = rest.split_at(pixels);
-            let (steps, rest) = rest.split_at(depth);
-            places = rest;
-            let (weight, rest) = packed.split_at(packed_len::<T>(depth, channels));
-            packed = rest;
+        for piece in self.pieces::<T>(side) {
+            let (windows, targets) = (&places[piece.windows], &places[piece.targets]);
             let left = Left {
                 values: whole,
                 row: |i: usize| windows[i],
-                steps,
+                steps: &places[piece.steps],
             };
+            let weight = (&packed[piece.weight], channels);
             // dx [pixels, C] = windows over them [pixels, taps·M] · weightᵀ [taps·M, C]
             // SAFETY: this image is this task's alone.
-            unsafe { multiply_packed(pixels, left, (weight, channels), dx, |i| targets[i]) };
+            unsafe { multiply_packed(windows.len(), left, weight, dx, |i| targets[i]) };
         }
     }
+}
+
+/// A phase, and where its part of the scratch memory lies.
+struct Piece<'a> {
+    phase: Phases<'a>,
+    /// Its part of `weightᵀ`, packed.
+    weight: Range<usize>,
+    /// The earliest window over each pixel.
+    windows: Range<usize>,
+    /// The pixels.
+    targets: Range<usize>,
+    /// Its taps, seen from the earliest window.
+    steps: Range<usize>,
 }
 
 impl Kernel for DataGradient {
@@ -230,7 +254,7 @@ impl Kernel for DataGradient {
                     let depth = self.window.taps() * maps;
                     let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, channels));
                     let whole = &mut whole[..side.len()];
-                    self.prepare_phases(&side, weight, packed, places);
+                    self.prepare_phases(&side, weight, (packed, places));
                     for (image, dx) in parts {
                         let dy = &dy[image * area * maps..][..area * maps];
                         side.frame(dy, whole);
