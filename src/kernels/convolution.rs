@@ -41,13 +41,12 @@ pub use data_gradient::DataGradient;
 pub use weight_gradient::{WeightGradient, weight_blocks};
 
 use super::gemm::finish_block;
-use super::parallel::{chunks_of, each_part};
+use super::parallel::{chunks_of, each_member};
 use super::patches::Bordered;
 use super::product::{Left, Target, fill, multiply, pack, packed_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::device::cpu::{Memory, ScratchSize};
-use crate::device::team::Team;
 use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
@@ -56,11 +55,6 @@ use crate::scalar::Scalar;
 const TASKS_PER_THREAD: usize = 4;
 /// Rows of the GPU's tile.
 const GPU_TILE: usize = 64;
-
-/// Images that one task handles.
-fn images_per_task(images: usize, team: &Team) -> usize {
-    images.div_ceil(TASKS_PER_THREAD * team.threads()).max(1)
-}
 
 /// Elements from one patch of `depth` elements to the next, where patches are written down.
 fn patch_line(depth: usize) -> usize {
@@ -178,10 +172,10 @@ impl Kernel for Convolve {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let Shape {
-            images,
             channels,
             maps,
             depth,
+            ..
         } = self.shape();
         let (pixels, area) = (self.window.area() * channels, self.window.map_area());
         let side = Bordered::larger(&self.window, channels);
@@ -190,9 +184,8 @@ impl Kernel for Convolve {
         let ([x, weight, bias], [y]) = memory
             .real
             .access([self.x.view, self.weight.view, bias], [self.y.view]);
-        let at_a_time = images_per_task(images, team);
-        let parts = chunks_of(y, at_a_time * area * maps);
-        each_part(team, parts, |member, task, y| {
+        // A member packs the weight once, for all images that it takes.
+        each_member(team, chunks_of(y, area * maps), |member, parts| {
             scratch.with(member, size, |reals, places| {
                 let (steps, corners) = places.split_at_mut(depth);
                 fill(steps, side.taps(&self.window));
@@ -200,9 +193,8 @@ impl Kernel for Convolve {
                 let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, maps));
                 let whole = &mut whole[..side.len()];
                 let weight = pack(weight, [maps, 1], [depth, maps], packed);
-                let x = x[task * at_a_time * pixels..].chunks_exact(pixels);
-                for (x, y) in x.zip(y.chunks_exact_mut(area * maps)) {
-                    side.frame(x, whole);
+                for (image, y) in parts {
+                    side.frame(&x[image * pixels..][..pixels], whole);
                     let patches = Left {
                         values: whole,
                         row: |i: usize| corners[i],

@@ -1,6 +1,7 @@
 //! How CPU kernels spread over threads and vector lanes.
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::device::team::Team;
 
@@ -92,6 +93,22 @@ pub(super) fn each_part<P: Parts>(
     team.share_out(parts.count(), |member, index| {
         // SAFETY: every index comes once.
         task(member, index, unsafe { parts.part(index) });
+    });
+}
+
+/// Calls `work(member, parts)` on the team's members, who take parts, each with its index, until none is
+/// left: what `work` prepares is prepared once for each member, not once for each part.
+pub(super) fn each_member<P: Parts>(
+    team: &Team,
+    parts: P,
+    work: impl Fn(usize, &mut dyn Iterator<Item = (usize, P::Part)>) + Sync,
+) {
+    let (next, count) = (AtomicUsize::new(0), parts.count());
+    team.share_out(team.threads().min(count), |member, _| {
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < count);
+        // SAFETY: every index comes once.
+        let part = |index| (index, unsafe { parts.part(index) });
+        work(member, &mut std::iter::from_fn(take).map(part));
     });
 }
 

@@ -291,6 +291,22 @@ struct Tile<'a, T> {
 
 /// Rows of a tile where registers allow it.
 const MOST_ROWS: usize = 8;
+/// Steps of a tile that take longer than its lines of y take to come from memory.
+const WORTH_PREFETCHING: usize = 64;
+
+/// Asks for a cache line that is going to be written, so that the sums need not wait for it in the end:
+/// where y comes from memory that is a seventh of a product of depth 64 to 256.
+#[inline(always)]
+fn prefetch<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        // SAFETY: a hint; it neither reads nor faults.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
 
 impl<T, R, Y> WithSimd for Tiles<'_, T, R, Y>
 where
@@ -421,6 +437,11 @@ impl<T: Scalar> Tile<'_, T> {
             return;
         }
         let lanes = T::lanes::<S>();
+        if self.steps.len() >= WORTH_PREFETCHING {
+            for y in self.y.iter().take(ROWS) {
+                (0..VECTORS).for_each(|v| prefetch(y.wrapping_add(v * lanes)));
+            }
+        }
         let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];
         let mut b = self.b;
         for &step in self.steps {
@@ -440,31 +461,39 @@ impl<T: Scalar> Tile<'_, T> {
                 b = b.wrapping_add(self.b_stride);
             }
         }
-        for i in 0..ROWS {
-            for v in 0..VECTORS {
-                // SAFETY: as above; a last vector that is not full goes element by element.
-                unsafe {
-                    let y = self.y[i].add(v * lanes);
-                    let cols = self.cols - v * lanes;
-                    if cols >= lanes {
-                        let y = y.cast::<T::Vector<S>>();
-                        let sum = if self.accumulate {
-                            T::add_vectors(simd, y.read_unaligned(), sums[i][v])
+        if self.cols == VECTORS * lanes {
+            for (y, sums) in self.y.iter().zip(&sums) {
+                for (v, &sum) in sums.iter().enumerate() {
+                    // SAFETY: as above.
+                    unsafe {
+                        let y = y.add(v * lanes).cast::<T::Vector<S>>();
+                        y.write_unaligned(if self.accumulate {
+                            T::add_vectors(simd, y.read_unaligned(), sum)
                         } else {
-                            sums[i][v]
-                        };
-                        y.write_unaligned(sum);
-                    } else {
-                        let sums = (&raw const sums[i][v]).cast::<T>();
-                        for j in 0..cols {
-                            let sum = *sums.add(j);
-                            *y.add(j) = if self.accumulate {
-                                *y.add(j) + sum
-                            } else {
-                                sum
-                            };
-                        }
+                            sum
+                        });
                     }
+                }
+            }
+        } else {
+            // A copy: what has an address cannot stay in registers, and the sums above must.
+            let sums = sums;
+            // SAFETY: as above; a row of sums is `VECTORS` vectors.
+            unsafe { self.write_some((&raw const sums).cast(), VECTORS * lanes, ROWS) };
+        }
+    }
+
+    /// Writes `cols` of the sums in each of `rows` rows, which lie `width` apart, or adds them.
+    ///
+    /// # Safety
+    /// As for [`product`](Self::product); the sums must be readable.
+    unsafe fn write_some(&self, sums: *const T, width: usize, rows: usize) {
+        for (i, &y) in self.y.iter().enumerate().take(rows) {
+            for j in 0..self.cols {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let (y, sum) = (y.add(j), *sums.add(i * width + j));
+                    *y = if self.accumulate { *y + sum } else { sum };
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
-use super::{GPU_TILE, Shape, images_per_task, patch_line};
+use std::ops::Range;
+
+use super::{GPU_TILE, Shape, patch_line};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::gemm::finish_block;
-use crate::kernels::parallel::{chunks_of, each_part};
+use crate::kernels::parallel::{chunks_of, each_member};
 use crate::kernels::patches::{Bordered, Phases};
 use crate::kernels::product::{
     Left, Panels, Target, fill, multiply, pack, packed_len, panel_len, width,
@@ -77,31 +79,45 @@ impl DataGradient {
         side.unframe(whole, dx);
     }
 
+    /// The phases, each with its part of the scratch memory.
+    fn pieces<T: Scalar>(&self, side: &Bordered) -> impl Iterator<Item = Piece<'_>> {
+        let Shape { channels, maps, .. } = self.shape();
+        let (mut reals, mut places) = (0, 0);
+        let next = |from: &mut usize, len| {
+            *from += len;
+            *from - len..*from
+        };
+        Phases::all(&self.window).map(move |phase| {
+            let depth = phase.taps(side).count() * maps;
+            Piece {
+                phase,
+                weight: next(&mut reals, packed_len::<T>(depth, channels)),
+                windows: next(&mut places, phase.pixels()),
+                targets: next(&mut places, phase.pixels()),
+                steps: next(&mut places, depth),
+            }
+        })
+    }
+
     /// Packs `weightᵀ` phase by phase, `[taps·M, C]` each, and writes down where each phase's windows
     /// (the earliest over each pixel), pixels and taps lie.
     fn prepare_phases<T: Scalar>(
         &self,
         side: &Bordered,
         weight: &[T],
-        mut packed: &mut [T],
-        mut places: &mut [usize],
+        (packed, places): (&mut [T], &mut [usize]),
     ) {
         let Shape { channels, maps, .. } = self.shape();
-        for phase in Phases::all(&self.window) {
-            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
-            let (windows, rest) = places.split_at_mut(pixels);
-            let (targets, rest) = rest.split_at_mut(pixels);
-            let (steps, rest) = rest.split_at_mut(depth);
-            places = rest;
-            fill(windows, phase.earliest(side));
-            fill(targets, phase.places().map(|place| place * channels));
-            fill(
-                steps,
-                phase.taps(side).flat_map(|(_, place)| place..place + maps),
-            );
-            let (panels, rest) = packed.split_at_mut(packed_len::<T>(depth, channels));
-            packed = rest;
-            let panels = panels.chunks_exact_mut(panel_len::<T>(depth));
+        for piece in self.pieces::<T>(side) {
+            let phase = piece.phase;
+            fill(&mut places[piece.windows], phase.earliest(side));
+            let targets = phase.places().map(|place| place * channels);
+            fill(&mut places[piece.targets], targets);
+            let steps = phase.taps(side);
+            let steps = steps.flat_map(|(_, place)| place..place + maps);
+            let panel = panel_len::<T>(piece.steps.len());
+            fill(&mut places[piece.steps], steps);
+            let panels = packed[piece.weight].chunks_exact_mut(panel);
             for (first, panel) in (0..channels).step_by(width::<T>()).zip(panels) {
                 let cols = width::<T>().min(channels - first);
                 let taps = panel.chunks_exact_mut(panel_len::<T>(maps));
@@ -120,35 +136,42 @@ impl DataGradient {
         &self,
         side: &Bordered,
         whole: &[T],
-        (mut packed, mut places): (&[T], &[usize]),
+        (packed, places): (&[T], &[usize]),
         dx: &mut [T],
     ) {
-        let Shape { channels, maps, .. } = self.shape();
+        let Shape { channels, .. } = self.shape();
         let covered = Phases::all(&self.window).map(|phase| phase.pixels());
         if covered.sum::<usize>() < self.window.area() {
             // The others are under no tap.
             dx.fill(T::zero());
         }
         let dx = Target::new(dx);
-        for phase in Phases::all(&self.window) {
-            let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
-            let (windows, rest) = places.split_at(pixels);
-            let (targets, rest) = rest.split_at(pixels);
-            let (steps, rest) = rest.split_at(depth);
-            places = rest;
-            let (weight, rest) = packed.split_at(packed_len::<T>(depth, channels));
-            packed = rest;
-            let weight = Panels::packed(weight, [depth, channels]);
+        for piece in self.pieces::<T>(side) {
+            let (windows, targets) = (&places[piece.windows], &places[piece.targets]);
             let left = Left {
                 values: whole,
                 row: |i: usize| windows[i],
-                steps,
+                steps: &places[piece.steps],
             };
+            let weight = Panels::packed(&packed[piece.weight], [left.steps.len(), channels]);
             // dx [pixels, C] = windows over them [pixels, taps·M] · weightᵀ [taps·M, C]
             // SAFETY: this image is this task's alone.
-            unsafe { multiply(0..pixels, left, weight, dx, |i| targets[i], false) };
+            unsafe { multiply(0..windows.len(), left, weight, dx, |i| targets[i], false) };
         }
     }
+}
+
+/// A phase, and where its part of the scratch memory lies.
+struct Piece<'a> {
+    phase: Phases<'a>,
+    /// Its part of `weightᵀ`, packed.
+    weight: Range<usize>,
+    /// The earliest window over each pixel.
+    windows: Range<usize>,
+    /// The pixels.
+    targets: Range<usize>,
+    /// Its taps, seen from the earliest window.
+    steps: Range<usize>,
 }
 
 impl Kernel for DataGradient {
@@ -203,10 +226,10 @@ impl Kernel for DataGradient {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let Shape {
-            images,
             channels,
             maps,
             depth,
+            ..
         } = self.shape();
         let (pixels, area) = (self.window.area(), self.window.map_area());
         let bias = self.bias.unwrap_or(self.weight.view.part(0, 0));
@@ -214,12 +237,9 @@ impl Kernel for DataGradient {
         let ([dy, weight, bias], [dx]) = memory
             .real
             .access([self.dy.view, self.weight.view, bias], [self.dx.view]);
-        let at_a_time = images_per_task(images, team);
-        // Windows overlap within an image, never between images: a task owns whole images.
-        let parts = chunks_of(dx, at_a_time * pixels * channels);
-        each_part(team, parts, |member, task, dx| {
-            let dy = dy[task * at_a_time * area * maps..].chunks_exact(area * maps);
-            let pairs = dy.zip(dx.chunks_exact_mut(pixels * channels));
+        // Windows overlap within an image, never between images.
+        let parts = chunks_of(dx, pixels * channels);
+        each_member(team, parts, |member, parts| {
             scratch.with(member, size, |reals, places| {
                 if self.adds_afterwards() {
                     let (packed, rest) = reals.split_at_mut(packed_len::<T>(maps, depth));
@@ -227,22 +247,25 @@ impl Kernel for DataGradient {
                     let side = Bordered::larger(&self.window, channels);
                     let whole = &mut whole[..side.len()];
                     pack(weight, [1, maps], [maps, depth], packed);
-                    for (dy, dx) in pairs {
+                    for (image, dx) in parts {
+                        let dy = &dy[image * area * maps..][..area * maps];
                         self.multiply_then_add((dy, packed, places), (patches, whole), dx);
+                        finish_block(dx, bias, self.activation);
                     }
                 } else {
                     let side = Bordered::smaller(&self.window, maps);
                     let depth = self.window.taps() * maps;
                     let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, channels));
                     let whole = &mut whole[..side.len()];
-                    self.prepare_phases(&side, weight, packed, places);
-                    for (dy, dx) in pairs {
+                    self.prepare_phases(&side, weight, (packed, places));
+                    for (image, dx) in parts {
+                        let dy = &dy[image * area * maps..][..area * maps];
                         side.frame(dy, whole);
                         self.add_up_phases(&side, whole, (packed, places), dx);
+                        finish_block(dx, bias, self.activation);
                     }
                 }
             });
-            finish_block(dx, bias, self.activation);
         });
     }
 
