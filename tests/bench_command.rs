@@ -5,6 +5,7 @@ mod program;
 
 use std::fs;
 
+use diabolo::data::{Images, mnist, npy};
 use program::{fail, misuse, output, succeed};
 use serde_json::Value;
 use tempfile::tempdir;
@@ -103,17 +104,43 @@ fn kernels_are_the_launches_of_the_recipes_forward_and_both_gradients_apart() {
 fn neighbours_and_the_ladder_have_rows_too() {
     let folder = tempdir().expect("a folder");
     let few = ["knn", "--queries", "30", "--references", "500"];
+    let few = [&few[..], &["--neighbours", "found.npy"]].concat();
     let found = rows(folder.path(), &few);
     assert_eq!(column(&found, "workload"), ["knn"]);
     assert_eq!(found[0]["batch"], 30);
-    // 2·Q·R·D and little more.
+    // Those of the sketches, 2·Q·(R + D)·64, and little more; not the whole product's 2·Q·R·D.
     let operations = found[0]["gflops"].as_f64().expect("a number")
         * found[0]["median_ms"].as_f64().expect("too");
-    let products = 2.0 * 30.0 * 500.0 * 784.0 / 1e6;
+    let sketches = 2.0 * 30.0 * (500.0 + 784.0) * 64.0 / 1e6;
     assert!(
-        (products..1.1 * products).contains(&operations),
+        (sketches..1.2 * sketches).contains(&operations),
         "{operations}"
     );
+    let found = npy::read_matrix(&folder.path().join("found.npy")).expect("written");
+    assert_eq!([found.rows, found.cols], [30, 5]);
+    let mut data = mnist::load().expect("bundled");
+    data.truncate(500, 30);
+    for (query, found) in found.values.chunks(5).enumerate() {
+        let row = |images: &Images, index: usize| {
+            let mut row = vec![0.0; 784];
+            images.row_f32(index, &mut row).expect("in memory");
+            row
+        };
+        let query = row(&data.test, query);
+        let distance = |index: usize| -> f32 {
+            let reference = row(&data.train, index);
+            let pairs = query.iter().zip(&reference);
+            pairs.map(|(q, r)| (q - r) * (q - r)).sum()
+        };
+        let mut sorted: Vec<f32> = (0..500).map(distance).collect();
+        sorted.sort_by(f32::total_cmp);
+        for (&index, expected) in found.iter().zip(sorted) {
+            assert!(
+                (distance(index as usize) - expected).abs() <= 1e-3,
+                "{index}"
+            );
+        }
+    }
 
     let found = rows(folder.path(), &["ladder", "--size", "33,16"]);
     let rungs = [
@@ -221,6 +248,9 @@ fn what_cannot_be_is_refused_before_anything_is_timed() {
     assert!(error.contains("file"), "{error}");
     let error = refused(&["ladder", "--markdown", "absent.md"]);
     assert!(error.contains("absent.md"), "{error}");
+
+    let error = refused(&["knn", "--neighbours", "absent/found.npy"]);
+    assert!(error.contains("absent is no folder"), "{error}");
 
     let misused = |arguments: &[&str]| misuse(folder.path(), &[&["bench"], arguments].concat());
     let error = misused(&["knn", "--batch", "4"]);

@@ -2,7 +2,9 @@
 
 use diabolo::image::ImageShape;
 use diabolo::kernels::gemm::Gemm;
-use diabolo::kernels::nearest::{Distance, Distances, Nearest, NearestOfAll, RowNorms};
+use diabolo::kernels::nearest::{
+    Distance, Distances, K, Nearest, NearestFiltered, NearestOfAll, RowNorms,
+};
 use diabolo::kernels::{AnyKernel, UNUSED};
 use diabolo::plan::{Access, Cost, Element, Launch, Plan, PlanBuilder};
 use diabolo::recipe::{BUILT_IN, Recipe};
@@ -139,16 +141,16 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     let reference = matrix("references", chunk, width);
     let dots = matrix("dots", chunk, queries);
     let kept = matrix("distances", Distances::len(queries, references), 1).view;
-    let nearest = matrix("nearest", NearestOfAll::len(queries), 1).view;
+    let nearest = matrix("nearest", NearestOfAll::len(queries, K), 1).view;
     let query_norms = matrix("query norms", queries, 1).view;
     let reference_norms = matrix("reference norms", chunk, 1).view;
     let candidates = plan.persistent("candidates", Element::Index, draws * size);
     let neighbours = plan.persistent(
         "neighbours",
         Element::Index,
-        Nearest::len(queries, draws, 1),
+        Nearest::len(queries, [draws, 1, K]),
     );
-    let of_all = plan.persistent("nearest", Element::Index, NearestOfAll::len(queries));
+    let of_all = plan.persistent("nearest", Element::Index, NearestOfAll::len(queries, K));
     let cost = |kernel: AnyKernel| kernel.cost();
 
     let [q, r, w] = [queries, chunk, width].map(|count| count as u64);
@@ -187,8 +189,30 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     };
     assert_eq!(cost(distances.into()), expected);
 
+    let filtered = NearestFiltered {
+        distance: Distance::Euclidean,
+        k: K,
+        bounds: dots,
+        queries: query,
+        references: reference,
+        query_norms,
+        reference_norms,
+        first: 0,
+        nearest,
+        neighbours: of_all,
+    };
+    // As without bounds, and products to fill the lists with, at least.
+    let lists = 2 * nearest.len as u64;
+    let expected = Cost {
+        flops: 5 * q * r + 2 * q * K as u64 * w,
+        read: 4 * (q * r + q * w + r * w + q + r),
+        written: 4 * lists,
+    };
+    assert_eq!(cost(filtered.into()), expected);
+
     let of_all = NearestOfAll {
         distance: Distance::Cosine,
+        k: K,
         dots,
         query_norms,
         reference_norms,
@@ -197,7 +221,6 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         neighbours: of_all,
     };
     // Multiply, root, divide, subtract, and a comparison. Lists so far are read and written.
-    let lists = 2 * nearest.len as u64;
     let expected = Cost {
         flops: 5 * q * r,
         read: 4 * (q * r + q + r + lists),
@@ -207,6 +230,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
 
     let nearest = Nearest {
         queries,
+        k: K,
         distances: kept,
         candidates,
         draws,

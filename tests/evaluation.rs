@@ -125,7 +125,7 @@ fn neighbours_among_chunks_of_references_are_those_of_f64_but_for_ties_within_ro
     let draw: Vec<u32> = (0..everything as u32).rev().step_by(2).collect();
     let groups = [(1, vec![everything]), (1, vec![100, draw.len()])];
     let shape = [test.count(), everything, train.width()];
-    let mut search = Search::new(&cpu(), shape, &Distance::ALL, &groups).expect("fits");
+    let mut search = Search::new(&cpu(), shape, &Distance::ALL, nearest::K, &groups).expect("fits");
     search.set_references(train, 0..everything).expect("copied");
     let draws = Draws {
         lists: vec![draw.clone()],
@@ -164,6 +164,59 @@ fn neighbours_among_chunks_of_references_are_those_of_f64_but_for_ties_within_ro
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_search_of_all_alone_which_filters_finds_what_one_beside_draws_finds() {
+    let mut data = mnist::load().expect("bundled");
+    data.truncate(2500, 100);
+    let features = |rows: &dyn Rows| {
+        let mut values = vec![0.0; rows.count() * rows.width()];
+        for (index, row) in values.chunks_exact_mut(rows.width()).enumerate() {
+            rows.copy(index, row).expect("in memory");
+        }
+        Features {
+            width: rows.width(),
+            values,
+        }
+    };
+    let [mut train, test] = [&data.train, &data.test].map(|rows| features(rows));
+    let width = train.width;
+    // Ties: every fourth is the one before. And what has no distance, or none worth the name.
+    let (clean, unclean) = train.values.split_at_mut(2400 * width);
+    for rows in clean.chunks_exact_mut(4 * width) {
+        rows.copy_within(2 * width..3 * width, 3 * width);
+    }
+    for (row, value) in unclean
+        .chunks_exact_mut(width)
+        .zip([f32::NAN, f32::INFINITY, 1e19, 0.0].iter().cycle())
+    {
+        row[300..].fill(*value);
+    }
+    for (count, k) in [(2400, 5), (2400, nearest::K), (2500, nearest::K), (3, 5)] {
+        let shape = [test.count(), count, width];
+        let search = |groups: &[(usize, Vec<usize>)]| {
+            let backend = cpu();
+            let mut search = Search::new(&backend, shape, &Distance::ALL, k, groups).expect("fits");
+            search.set_references(&train, 0..count).expect("copied");
+            if let Some((_, sizes)) = groups.get(1) {
+                let draws = Draws {
+                    lists: vec![vec![0; sizes[0]]],
+                    sizes: sizes.clone(),
+                };
+                search.set_draws(1, &draws).expect("fits");
+            }
+            let found = search.run(&test, 0..test.count()).expect("runs").remove(0);
+            let lists = found.iter().flat_map(|found| {
+                (0..test.count()).map(|query| found.neighbours(query, 0, 0).to_vec())
+            });
+            lists.collect::<Vec<_>>()
+        };
+        let all = (1, vec![count]);
+        let filtered = search(std::slice::from_ref(&all));
+        assert!(filtered.iter().all(|list| list.len() == k.min(count)));
+        assert_eq!(filtered, search(&[all, (1, vec![1])]), "{k} of {count}");
     }
 }
 

@@ -4,7 +4,8 @@ PyTorch, nearest neighbours against FAISS and scikit-learn.
 Every round runs each contestant for a short while: machines are noisy, and what takes turns is noisy
 together. Peers stay alive in this process; Diabolo is started anew each time and times itself, without
 its start. The table has medians over the rounds, and the median over the rounds of the ratio
-peer / Diabolo of that round: above 1, Diabolo is faster.
+peer / Diabolo of that round: above 1, Diabolo is faster. Neighbours are compared too: how many of ours are
+the peers', and how far apart in distance the others are.
 
 The whole main job, `main`, takes minutes: it runs only if asked for, and once.
 
@@ -69,9 +70,10 @@ def peer(step, seconds):
     return lambda: statistics.median(burst(step, seconds))
 
 
-def races():
+def races(folder):
     """Name and contestants, by name, of each race; ours comes first. Made one after the other, so
-    that no race's memory burdens the next."""
+    that no race's memory burdens the next. What a race leaves to be said is printed when it is over."""
+    import numpy as np
     import torch
 
     import adam
@@ -101,12 +103,17 @@ def races():
         yield "Adam, 1.1 M parameters", contestants
     if "knn" in ARGUMENTS.only:
         data = knn.data(ARGUMENTS.queries, 60_000)
-        command = ["knn", "--queries", str(ARGUMENTS.queries), "--rounds", "1"]
+        ours = f"{folder}/neighbours.npy"
+        command = ["knn", "--queries", str(ARGUMENTS.queries), "--rounds", "1", "--neighbours", ours, "--force"]
         contestants = {"Diabolo": diabolo("search", *command)}
+        found = {}
         for library in knn.LIBRARIES:
             search = knn.search_function(library, *data, ARGUMENTS.threads)
-            contestants[library] = peer(search, 0)
+            keep = lambda library=library, search=search: found.update({library: search()})
+            contestants[library] = peer(keep, 0)
         yield f"k-NN, {ARGUMENTS.queries} × 60000 × 784, k = {knn.K}", contestants
+        for library, theirs in found.items():
+            print(f"\nDiabolo and {library}: {knn.agreement(*data, np.load(ours), theirs)}", flush=True)
 
 
 def output(*command):
@@ -143,16 +150,17 @@ def main():
         return
     print(f"| | contestant | ms | relative to Diabolo, {ARGUMENTS.rounds} rounds |")
     print("|---|---|---:|---:|")
-    for race, contestants in races():
-        times = {name: [] for name in contestants}
-        for round in range(ARGUMENTS.rounds):
-            print(f"{race}: round {round + 1} of {ARGUMENTS.rounds}", file=sys.stderr)
-            for name, turn in contestants.items():
-                times[name].append(turn())
-        ours = times["Diabolo"]
-        for name, theirs in times.items():
-            ratio = statistics.median(their / our for their, our in zip(theirs, ours))
-            print(f"| {race} | {name} | {statistics.median(theirs):.3g} | {ratio:.2f} |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for race, contestants in races(folder):
+            times = {name: [] for name in contestants}
+            for round in range(ARGUMENTS.rounds):
+                print(f"{race}: round {round + 1} of {ARGUMENTS.rounds}", file=sys.stderr)
+                for name, turn in contestants.items():
+                    times[name].append(turn())
+            ours = times["Diabolo"]
+            for name, theirs in times.items():
+                ratio = statistics.median(their / our for their, our in zip(theirs, ours))
+                print(f"| {race} | {name} | {statistics.median(theirs):.3g} | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ use diabolo::bench::knn::knn;
 use diabolo::bench::ladder::ladder;
 use diabolo::bench::step::{Crossover, crossovers, step};
 use diabolo::bench::{Effort, Machine, Row, WORKLOADS};
-use diabolo::data::mnist;
+use diabolo::data::{mnist, npy};
 use diabolo::device::{Backend, Choice, select};
 use diabolo::files::write_atomically;
 use diabolo::machine::processor;
@@ -65,6 +65,9 @@ pub struct Options {
     /// Images among which `knn` finds them [default: 60000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     references: Option<u32>,
+    /// Also write what `knn` finds into this file: `[queries, 5]`, indices of training images
+    #[arg(long, value_name = "FILE.npy")]
+    neighbours: Option<PathBuf>,
     /// Samples of each contestant [default: 3 of `knn`, 11 of anything else]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
@@ -127,12 +130,13 @@ impl Options {
     /// Errors if an option says nothing about what is to be timed.
     fn check(&self) -> Result<(), Usage> {
         use Subject::{Kernels, Knn, Ladder, Step};
-        let of: [(&str, bool, &[Subject]); 5] = [
+        let of: [(&str, bool, &[Subject]); 6] = [
             ("--workload", !self.workloads.is_empty(), &[Kernels, Step]),
             ("--batch", !self.batches.is_empty(), &[Kernels, Step]),
             ("--size", !self.sizes.is_empty(), &[Ladder]),
             ("--queries", self.queries.is_some(), &[Knn]),
             ("--references", self.references.is_some(), &[Knn]),
+            ("--neighbours", self.neighbours.is_some(), &[Knn]),
         ];
         let Some(subject) = self.subject else {
             return Ok(());
@@ -237,7 +241,7 @@ impl Options {
                 refuse_unwritable(&chart_path(subject, folder), self.force)?;
             }
         }
-        if let Some(path) = &self.csv {
+        for path in [&self.csv, &self.neighbours].into_iter().flatten() {
             refuse_unwritable(path, self.force)?;
         }
         if let Some(path) = &self.markdown {
@@ -354,7 +358,13 @@ fn measure(
                 count(options.references, 60_000, 60_000),
                 count(options.queries, 10_000, 1_000),
             );
-            knn(machines, &data.test, &data.train, effort, progress)?
+            let found = knn(machines, &data.test, &data.train, effort, progress)?;
+            if let Some(path) = &options.neighbours {
+                let indices: Vec<f32> = found.neighbours.iter().map(|&i| i as f32).collect();
+                let queries = data.test.count;
+                npy::write_matrix(path, queries, indices.len() / queries, &indices)?;
+            }
+            found.rows
         }
         Subject::Ladder => {
             let sizes = options.numbers(&options.sizes, &[256, 512, 1024], &[256, 512]);

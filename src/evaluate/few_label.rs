@@ -245,6 +245,7 @@ fn measure(
         backend,
         [block, train.count(), train.width()],
         &Distance::ALL,
+        nearest::K,
         &shapes,
     )?;
     search.set_references(train, 0..train.count())?;
@@ -350,6 +351,7 @@ fn choose(
         backend,
         [held_back, longest, train.width()],
         &Distance::ALL,
+        nearest::K,
         &shape,
     )?;
     let own = Draws {

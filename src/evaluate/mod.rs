@@ -2,6 +2,7 @@
 //! removed?
 
 mod denoising;
+mod directions;
 mod few_label;
 mod normalise;
 mod search;

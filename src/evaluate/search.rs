@@ -5,12 +5,22 @@ use std::sync::Arc;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::gemm::Gemm;
 pub use crate::kernels::nearest::Distance;
-use crate::kernels::nearest::{Distances, K, NONE, Nearest, NearestOfAll, RowNorms};
+use crate::kernels::nearest::{
+    Distances, NONE, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
+};
 use crate::machine::memory_limit;
 use crate::plan::{Cost, Element, Matrix, PlanBuilder, RoutineId, View};
 use crate::train::TrainError;
 
-use super::Rows;
+use super::{Rows, directions};
+
+/// Directions of a filter's sketches: with the residual, two panels of a product.
+const DIRECTIONS: usize = 63;
+/// Rows, at most, that the directions are the principal ones of.
+const SAMPLE: usize = 1024;
+/// Values in a row from which on a filter is worth while: its product is to be a quarter of the whole
+/// one at most.
+const FILTERED_WIDTH: usize = 4 * (DIRECTIONS + 1);
 
 /// Bytes, at most, of the references that are searched at a time, and of their dots: on the CPU what
 /// stays in cache meanwhile; GPUs bind at least 128 MiB at a time.
@@ -51,17 +61,18 @@ impl Draws {
 /// Neighbours of a block of queries among the draws of one group, by one distance.
 pub struct Found {
     indices: Vec<u32>,
+    k: usize,
     draws: usize,
     sizes: usize,
 }
 
 impl Found {
-    /// The nearest references to a query in one draw's prefix, nearest first; at most [`K`].
+    /// The nearest references to a query in one draw's prefix, nearest first; at most k.
     pub fn neighbours(&self, query: usize, draw: usize, size: usize) -> &[u32] {
         let list = (query * self.draws + draw) * self.sizes + size;
-        let list = &self.indices[list * K..][..K];
+        let list = &self.indices[list * self.k..][..self.k];
         let found = list.iter().position(|&index| index == NONE);
-        &list[..found.unwrap_or(K)]
+        &list[..found.unwrap_or(self.k)]
     }
 }
 
@@ -71,7 +82,10 @@ pub struct Search {
     prepare: RoutineId,
     search: RoutineId,
     chunks: Vec<Matrix>,
+    /// Of a filter, `[width, DIRECTIONS + 1]`.
+    basis: Option<View>,
     queries: Matrix,
+    k: usize,
     groups: Vec<Group>,
 }
 
@@ -84,13 +98,38 @@ struct Group {
     neighbours: Vec<View>,
 }
 
+/// What bounds dot products: see [`NearestFiltered`].
+struct Filter {
+    basis: Matrix,
+    queries: Matrix,
+    chunks: Vec<Matrix>,
+}
+
+impl Filter {
+    /// The sketches of the rows of `x`.
+    fn sketch(&self, plan: &mut PlanBuilder, x: Matrix, norms: View, sketches: Matrix) {
+        plan.launch("sketches", Gemm::new(x, self.basis, sketches));
+        let width = x.cols;
+        plan.launch(
+            "residuals",
+            Residuals {
+                sketches,
+                norms,
+                width,
+            },
+        );
+    }
+}
+
 impl Search {
     /// Plans the search of blocks of `block` queries among `references` rows of `width` values, by each
-    /// of `distances`, for groups of draws of the shapes `(draws, sizes)`.
+    /// of `distances`, for the `k` nearest, at most [`K`](crate::kernels::nearest::K), in groups of
+    /// draws of the shapes `(draws, sizes)`.
     pub fn new(
         backend: &Backend,
         [block, references, width]: [usize; 3],
         distances: &[Distance],
+        k: usize,
         shapes: &[(usize, Vec<usize>)],
     ) -> Result<Search, TrainError> {
         let mut plan = PlanBuilder::new();
@@ -104,23 +143,47 @@ impl Search {
             chunks.push(chunk.matrix(rows, width));
             norms.push(plan.persistent("reference norms", Element::Real, rows));
         }
+        // The draw of everything needs no candidates, and no distances of all references at a time.
+        let is_all = |(draws, sizes): &(usize, Vec<usize>)| *draws == 1 && *sizes == [references];
+        let only_all = shapes.iter().all(is_all);
+        // GPUs have no use for a filter: what it lets through is scattered.
+        let on_cpu = !matches!(backend, Backend::Gpu(_));
+        let filter = (on_cpu && only_all && width >= FILTERED_WIDTH).then(|| {
+            let cols = DIRECTIONS + 1;
+            let mut sketches = |name, rows| {
+                let sketch = plan.persistent(name, Element::Real, rows * cols);
+                sketch.matrix(rows, cols)
+            };
+            Filter {
+                basis: sketches("basis", width),
+                queries: sketches("query sketches", block),
+                chunks: (chunks.iter())
+                    .map(|chunk| sketches("reference sketches", chunk.rows))
+                    .collect(),
+            }
+        });
+
         let prepare = plan.begin("prepare");
-        for (&x, &norms) in chunks.iter().zip(&norms) {
+        for (index, (&x, &norms)) in chunks.iter().zip(&norms).enumerate() {
             plan.launch("reference norms", RowNorms { x, norms });
+            if let Some(filter) = &filter {
+                filter.sketch(&mut plan, x, norms, filter.chunks[index]);
+            }
         }
 
         let queries = plan.persistent("queries", Element::Real, block * width);
         let queries = queries.matrix(block, width);
         let query_norms = plan.temporary("query norms", block);
-        // The draw of everything needs no candidates, and no distances of all references at a time.
-        let is_all = |(draws, sizes): &(usize, Vec<usize>)| *draws == 1 && *sizes == [references];
         let mut groups = Vec::new();
         for shape in shapes {
             let (draws, sizes) = (shape.0, shape.1.len());
             let longest = *shape.1.last().expect("a group has a size");
             let (candidates, len) = match is_all(shape) {
-                true => (None, NearestOfAll::len(block)),
-                false => (Some(draws * longest), Nearest::len(block, draws, sizes)),
+                true => (None, NearestOfAll::len(block, k)),
+                false => (
+                    Some(draws * longest),
+                    Nearest::len(block, [draws, sizes, k]),
+                ),
             };
             let mut indices = |name, len| plan.persistent(name, Element::Index, len);
             groups.push(Group {
@@ -133,15 +196,14 @@ impl Search {
                     .collect(),
             });
         }
-        let of_draws = shapes.iter().any(|shape| !is_all(shape));
         let kept: Vec<View> = distances
             .iter()
-            .filter(|_| of_draws)
+            .filter(|_| !only_all)
             .map(|distance| plan.temporary(distance.name(), Distances::len(block, references)))
             .collect();
         let nearest: Vec<View> = distances
             .iter()
-            .map(|_| plan.temporary("nearest distances", NearestOfAll::len(block)))
+            .map(|_| plan.temporary("nearest distances", NearestOfAll::len(block, k)))
             .collect();
 
         let search = plan.begin("search");
@@ -152,8 +214,38 @@ impl Search {
                 norms: query_norms,
             },
         );
+        if let Some(filter) = &filter {
+            filter.sketch(&mut plan, queries, query_norms, filter.queries);
+        }
         let mut first = 0;
-        for (&chunk, &reference_norms) in chunks.iter().zip(&norms) {
+        for (index, (&chunk, &reference_norms)) in chunks.iter().zip(&norms).enumerate() {
+            if let Some(filter) = &filter {
+                let bounds = plan.temporary_matrix("bounds", chunk.rows, block);
+                let product = Gemm::new(filter.chunks[index], filter.queries, bounds);
+                plan.launch("bounds", product.transpose_b());
+                for group in &groups {
+                    let lists = nearest.iter().zip(&group.neighbours);
+                    for (&distance, (&nearest, &neighbours)) in distances.iter().zip(lists) {
+                        plan.launch(
+                            "nearest",
+                            NearestFiltered {
+                                distance,
+                                k,
+                                bounds,
+                                queries,
+                                references: chunk,
+                                query_norms,
+                                reference_norms,
+                                first,
+                                nearest,
+                                neighbours,
+                            },
+                        );
+                    }
+                }
+                first += chunk.rows;
+                continue;
+            }
             let dots = plan.temporary_matrix("dots", chunk.rows, block);
             plan.launch("dots", Gemm::new(chunk, queries, dots).transpose_b());
             for (&distance, &distances) in distances.iter().zip(&kept) {
@@ -176,6 +268,7 @@ impl Search {
                         "nearest",
                         NearestOfAll {
                             distance,
+                            k,
                             dots,
                             query_norms,
                             reference_norms,
@@ -197,6 +290,7 @@ impl Search {
                     "nearest",
                     Nearest {
                         queries: block,
+                        k,
                         distances,
                         candidates,
                         draws: *draws,
@@ -212,7 +306,9 @@ impl Search {
             prepare,
             search,
             chunks,
+            basis: filter.map(|filter| filter.basis.view),
             queries,
+            k,
             groups,
         })
     }
@@ -235,12 +331,23 @@ impl Search {
     ) -> Result<(), TrainError> {
         let mut indices = indices;
         let mut values = Vec::new();
+        let mut sample = Vec::new();
+        let count: usize = self.chunks.iter().map(|chunk| chunk.rows).sum();
+        let mut copied = 0usize;
         for chunk in &self.chunks {
             values.resize(chunk.rows * chunk.cols, 0.0);
             for row in values.chunks_exact_mut(chunk.cols) {
                 source.copy(indices.next().expect("as many as planned"), row)?;
+                if self.basis.is_some() && copied.is_multiple_of(count.div_ceil(SAMPLE)) {
+                    sample.extend_from_slice(row);
+                }
+                copied += 1;
             }
             self.device.write(chunk.view, HostData::Real(&values))?;
+        }
+        if let Some(basis) = self.basis {
+            let values = directions::principal(&sample, [self.queries.cols, DIRECTIONS]);
+            self.device.write(basis, HostData::Real(&values))?;
         }
         Ok(self.device.run(self.prepare, 1)?)
     }
@@ -270,18 +377,19 @@ impl Search {
         self.device
             .write(self.queries.view, HostData::Real(&values))?;
         self.device.run(self.search, 1)?;
-        let (device, queries) = (&mut self.device, self.queries.rows);
+        let (device, queries, k) = (&mut self.device, self.queries.rows, self.k);
         let found = self.groups.iter().map(|group| {
             let found = group.neighbours.iter().map(|&view| {
                 let read = device.read_index(view)?;
                 let indices = match group.candidates {
                     Some(_) => read,
-                    None => (0..queries * K)
-                        .map(|list| read[NearestOfAll::at(list / K, list % K)])
+                    None => (0..queries * k)
+                        .map(|list| read[NearestOfAll::at(k, list / k, list % k)])
                         .collect(),
                 };
                 Ok(Found {
                     indices,
+                    k,
                     draws: group.draws,
                     sizes: group.sizes,
                 })

@@ -282,6 +282,8 @@ kernels! {
     RowNorms = nearest::RowNorms,
     Distances = nearest::Distances,
     NearestOfAll = nearest::NearestOfAll,
+    Residuals = nearest::Residuals,
+    NearestFiltered = nearest::NearestFiltered,
     Nearest = nearest::Nearest,
     LadderNaive = gemm_ladder::Naive,
     LadderCoalesced = gemm_ladder::Coalesced,

@@ -6,25 +6,29 @@
 //! euclidean  = max(0, |q|² − 2 dots + |r|²)            squared; its order is the distance's
 //! cosine     = 1 − dots / (|q| |r|)                    1 where either norm is 0
 //!
-//! of all:    the K references nearest to q, nearest first, the lower index where two are equally near
-//! of draws:  neighbours[q, d, s, 0..K] = the same among the first sizes[s] of draw d
+//! of all:    the k references nearest to q, nearest first, the lower index where two are equally near
+//! of draws:  neighbours[q, d, s, 0..k] = the same among the first sizes[s] of draw d
 //!
 //! queries [Q, D], references [R, D] in chunks, candidates [draws, N]
 //! ```
 //! The search of all references takes in a chunk at a time, while its dots are in cache, and keeps no
-//! distances. Draws have references in common and each takes them in its own order, so theirs are
-//! computed once and kept, for a block of Q queries only. A list is filled up with [`NONE`] where there
-//! are fewer than K references.
+//! distances. Most of its dots can be left out: see [`NearestFiltered`]. Draws have references in common
+//! and each takes them in its own order, so their distances are computed once and kept, for a block of Q
+//! queries only. A list is filled up with [`NONE`] where there are fewer than k references; k is [`K`] at
+//! most.
 //!
 //! [`LANES`] queries go together, a vector wide: a candidate is compared with the worst of their lists
 //! at once, and nearly always that is all. So what is kept of queries lies in groups of them:
 //!
 //! ```text
 //! distances            [⌈Q / LANES⌉, R, LANES]
-//! the nearest so far   [⌈Q / LANES⌉, K, LANES]
+//! the nearest so far   [⌈Q / LANES⌉, k, LANES]
 //! ```
 
+mod filter;
 mod lists;
+
+pub use filter::{NearestFiltered, Residuals};
 
 use lists::Lists;
 
@@ -34,9 +38,9 @@ use crate::device::cpu::Memory;
 use crate::plan::{Cost, Matrix, Operand, View};
 use crate::scalar::Scalar;
 
-/// Neighbours kept per query, draw and size.
+/// Neighbours, at most, that are found per query, draw and size.
 pub const K: usize = 16;
-/// Stands where there is no K-th neighbour.
+/// Stands where there is no k-th neighbour.
 pub const NONE: u32 = u32::MAX;
 /// Sizes (prefixes of a draw) that one launch handles at most.
 pub const MAX_SIZES: usize = 8;
@@ -256,6 +260,8 @@ fn cosine_distance<T: Scalar>(dot: T, q: T, r: T) -> T {
 pub struct NearestOfAll {
     /// By which distance.
     pub distance: Distance,
+    /// How many, at most [`K`].
+    pub k: usize,
     /// `[chunk, Q]`
     pub dots: Matrix,
     /// `[Q]`
@@ -264,7 +270,7 @@ pub struct NearestOfAll {
     pub reference_norms: View,
     /// The chunk's first reference; with 0 the lists begin anew.
     pub first: usize,
-    /// Distances of the nearest so far `[⌈Q / LANES⌉, K, LANES]`.
+    /// Distances of the nearest so far `[⌈Q / LANES⌉, k, LANES]`.
     pub nearest: View,
     /// Their indices, likewise.
     pub neighbours: View,
@@ -272,13 +278,13 @@ pub struct NearestOfAll {
 
 impl NearestOfAll {
     /// Length of `nearest` and of `neighbours`.
-    pub fn len(queries: usize) -> usize {
-        queries.next_multiple_of(LANES) * K
+    pub fn len(queries: usize, k: usize) -> usize {
+        queries.next_multiple_of(LANES) * k
     }
 
     /// Where a query's neighbour lies, counted from the nearest.
-    pub fn at(query: usize, place: usize) -> usize {
-        (query / LANES * K + place) * LANES + query % LANES
+    pub fn at(k: usize, query: usize, place: usize) -> usize {
+        (query / LANES * k + place) * LANES + query % LANES
     }
 }
 
@@ -312,18 +318,17 @@ impl Kernel for NearestOfAll {
         );
         let neighbours = memory.index.write(self.neighbours);
         let parts = (
-            chunks_of(nearest, K * LANES),
-            chunks_of(neighbours, K * LANES),
+            chunks_of(nearest, self.k * LANES),
+            chunks_of(neighbours, self.k * LANES),
         );
         each_part(&memory.team, parts, |_, group, (nearest, neighbours)| {
             let first = group * LANES;
             let q = lanes(query_norms, first);
             let rows = dots.chunks_exact(self.dots.cols).zip(reference_norms);
-            let mut lists = Lists::new();
-            if self.first > 0 {
-                lists.distances.as_flattened_mut().copy_from_slice(nearest);
-                lists.indices.as_flattened_mut().copy_from_slice(neighbours);
-            }
+            let mut lists = match self.first {
+                0 => Lists::new(self.k),
+                _ => Lists::restored(nearest, neighbours),
+            };
             with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => parallel::simd(
                 #[inline(always)]
                 || {
@@ -336,15 +341,14 @@ impl Kernel for NearestOfAll {
                     }
                 },
             ));
-            nearest.copy_from_slice(lists.distances.as_flattened());
-            neighbours.copy_from_slice(lists.indices.as_flattened());
+            lists.save(nearest, neighbours);
         });
     }
 
     fn gpu(&self) -> Dispatch {
         let [chunk, queries] = [self.dots.rows, self.dots.cols];
         Dispatch {
-            constants: vec![self.distance.constant(), ("K", format!("{K}u"))],
+            constants: vec![self.distance.constant(), ("K", format!("{}u", self.k))],
             dims: [queries, chunk, self.first].map(|dim| dim as u32).into(),
             groups: linear_groups(queries.next_multiple_of(LANES)),
         }
@@ -356,6 +360,8 @@ impl Kernel for NearestOfAll {
 pub struct Nearest {
     /// Number of queries.
     pub queries: usize,
+    /// How many, at most [`K`].
+    pub k: usize,
     /// `[⌈Q / LANES⌉, R, LANES]`
     pub distances: View,
     /// Indices `[draws, N]` into the references.
@@ -364,14 +370,14 @@ pub struct Nearest {
     pub draws: usize,
     /// Prefix lengths, ascending, the last being N; at most [`MAX_SIZES`].
     pub sizes: Vec<usize>,
-    /// Indices `[Q, draws, sizes, K]`.
+    /// Indices `[Q, draws, sizes, k]`.
     pub neighbours: View,
 }
 
 impl Nearest {
     /// Length of `neighbours`.
-    pub fn len(queries: usize, draws: usize, sizes: usize) -> usize {
-        queries * draws * sizes * K
+    pub fn len(queries: usize, [draws, sizes, k]: [usize; 3]) -> usize {
+        queries * draws * sizes * k
     }
 
     fn references(&self) -> usize {
@@ -412,14 +418,14 @@ impl Kernel for Nearest {
             memory.index.access([self.candidates], [self.neighbours]);
         let (references, sizes) = (self.references(), self.sizes.len());
         let per_draw = candidates.len() / self.draws;
-        let per_query = self.draws * sizes * K;
+        let per_query = self.draws * sizes * self.k;
         each_part(
             &memory.team,
             chunks_of(neighbours, LANES * per_query),
             |_, group, neighbours| {
                 let (distances, _) = distances[group * references * LANES..].as_chunks::<LANES>();
                 for (draw, candidates) in candidates.chunks_exact(per_draw).enumerate() {
-                    let mut lists = Lists::new();
+                    let mut lists = Lists::new(self.k);
                     let mut done = 0;
                     for (index, &size) in self.sizes.iter().enumerate() {
                         parallel::simd(
@@ -433,9 +439,9 @@ impl Kernel for Nearest {
                         done = size;
                         let queries = neighbours.chunks_exact_mut(per_query);
                         for (lane, neighbours) in queries.enumerate() {
-                            let list = &mut neighbours[(draw * sizes + index) * K..][..K];
-                            for (neighbour, indices) in list.iter_mut().zip(&lists.indices) {
-                                *neighbour = indices[lane];
+                            let list = &mut neighbours[(draw * sizes + index) * self.k..];
+                            for (neighbour, index) in list.iter_mut().zip(lists.of(lane)) {
+                                *neighbour = index;
                             }
                         }
                     }
@@ -459,7 +465,7 @@ impl Kernel for Nearest {
         dims.extend(self.sizes.iter().map(|&size| size as u32));
         dims.resize(8 + MAX_SIZES, 0);
         Dispatch {
-            constants: vec![("K", format!("{K}u"))],
+            constants: vec![("K", format!("{}u", self.k))],
             dims,
             groups: linear_groups(self.queries.next_multiple_of(LANES) * self.draws),
         }

@@ -10,7 +10,7 @@ use diabolo::kernels::batch_norm::{self, Moments};
 use diabolo::kernels::clock::Advance;
 use diabolo::kernels::column_sum::{ColumnSumPartial, blocks};
 use diabolo::kernels::gemm::Gemm;
-use diabolo::kernels::nearest::{Distances, LANES, Nearest};
+use diabolo::kernels::nearest::{Distances, K, LANES, Nearest};
 use diabolo::kernels::{Activation, GROUP, ROWS_PER_BLOCK};
 use diabolo::plan::{Element, PlanBuilder};
 
@@ -109,9 +109,10 @@ fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
     });
     test.reals.push((distances, grouped.collect()));
     let sizes = vec![2, 5, 7];
-    let len = Nearest::len(1, 1, sizes.len());
+    let len = Nearest::len(1, [1, sizes.len(), K]);
     let kernel = Nearest {
         queries: 1,
+        k: K,
         distances,
         candidates: test.index("candidates", vec![1, 2, 5, 0, 6, 3, 4]),
         draws: 1,

@@ -2,7 +2,9 @@
 
 use diabolo::device::Device;
 use diabolo::device::cpu::Cpu;
-use diabolo::kernels::nearest::{Distance, Distances, K, LANES, Nearest, NearestOfAll, RowNorms};
+use diabolo::kernels::nearest::{
+    Distance, Distances, K, LANES, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
+};
 use diabolo::plan::Element;
 use rand::RngExt;
 
@@ -47,10 +49,11 @@ fn norms_and_distances() {
 fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
     let Some(adapter) = gpu() else { return };
     for (queries, chunk) in [(1, 1), (5, 9), (16, 31), (33, 129), (70, 300)] {
-        for (distance, first) in [(Distance::Euclidean, 0), (Distance::Euclidean, 40)]
-            .into_iter()
-            .chain([(Distance::Cosine, 0)])
-        {
+        for (distance, first, k) in [
+            (Distance::Euclidean, 0, K),
+            (Distance::Euclidean, 40, 5),
+            (Distance::Cosine, 0, 1),
+        ] {
             let mut test = Case::new(queries + chunk);
             let mut multiples = |name: &str, len: usize, range: std::ops::Range<i32>| {
                 let view = test.guarded(name, Element::Real, len);
@@ -63,12 +66,13 @@ fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
             let dots = multiples("dots", queries * chunk, -8..9).matrix(chunk, queries);
             let query_norms = multiples("query norms", queries, 8..9);
             let reference_norms = multiples("reference norms", chunk, 8..9);
-            let len = NearestOfAll::len(queries);
+            let len = NearestOfAll::len(queries, k);
             // Lists that are full of ties with what comes, in order.
             let so_far = multiples("nearest", len, 4..5);
-            let places = (0..len).map(|at| (at / LANES % K) as u32).collect();
+            let places = (0..len).map(|at| (at / LANES % k) as u32).collect();
             let kernel = NearestOfAll {
                 distance,
+                k,
                 dots,
                 query_norms,
                 reference_norms,
@@ -113,9 +117,10 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
             rand::seq::SliceRandom::shuffle(&mut all[..], &mut test.rng);
             candidates.extend_from_slice(&all[..longest]);
         }
-        let len = Nearest::len(queries, draws, sizes.len());
+        let len = Nearest::len(queries, [draws, sizes.len(), K]);
         let kernel = Nearest {
             queries,
+            k: K,
             distances: view,
             candidates: test.index("candidates", candidates.clone()),
             draws,
@@ -146,6 +151,86 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
                     );
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn residuals_of_sketches() {
+    let Some(adapter) = gpu() else { return };
+    for rows in SIZES {
+        for cols in SIZES {
+            let mut test = Case::new(rows + cols);
+            let kernel = Residuals {
+                sketches: test.real("sketches", rows * cols).matrix(rows, cols),
+                // More than what is inside, as it should be, and less.
+                norms: test.uniform("norms", rows, 0.0..2.0 * cols as f32),
+                width: 784,
+            };
+            // |√a − √b| ≤ |a − b| / √a
+            test.finish(kernel).compare(&adapter, |_, _, expected| {
+                let square = 4.0 * (cols as f64 + 4.0) * cols as f64 * EPSILON;
+                square.sqrt().min(square / expected) + 4.0 * EPSILON * expected
+            });
+        }
+    }
+}
+
+#[test]
+fn the_nearest_that_bounds_let_through_agree_exactly() {
+    let Some(adapter) = gpu() else { return };
+    for (queries, chunk, width) in [
+        (1, 1, 1),
+        (5, 9, 3),
+        (16, 31, 8),
+        (33, 129, 5),
+        (70, 300, 9),
+    ] {
+        for (distance, first, k) in [
+            (Distance::Euclidean, 0, K),
+            (Distance::Euclidean, 40, 5),
+            (Distance::Cosine, 0, 3),
+        ] {
+            let mut test = Case::new(queries + chunk);
+            let mut multiples = |len: usize, range: std::ops::Range<i32>| -> Vec<f32> {
+                let values = (0..len).map(|_| test.rng.random_range(range.clone()) as f32 / 8.0);
+                values.collect()
+            };
+            let vectors = [queries, chunk].map(|rows| multiples(rows * width, -2..3));
+            // Dots and up to a half more: bounds let some through that come in, and some that do not.
+            let mut bounds = multiples(queries * chunk, 0..5);
+            for (index, bound) in bounds.iter_mut().enumerate() {
+                let [q, r] = [index % queries, index / queries];
+                let pairs = vectors[0][q * width..].iter().zip(&vectors[1][r * width..]);
+                *bound += pairs.take(width).map(|(q, r)| q * r).sum::<f32>();
+            }
+            let len = NearestOfAll::len(queries, k);
+            let [so_far, ones, more_ones] = [(len, 4..5), (queries, 8..9), (chunk, 8..9)]
+                .map(|(len, range)| multiples(len, range));
+            let mut given = |name: &str, values: Vec<f32>| {
+                let view = test.guarded(name, Element::Real, values.len());
+                test.reals.push((view, values));
+                view
+            };
+            let bounds = given("bounds", bounds).matrix(chunk, queries);
+            let [q, r] = vectors.map(|values| given("vectors", values));
+            let query_norms = given("query norms", ones);
+            let reference_norms = given("reference norms", more_ones);
+            let nearest = given("nearest", so_far);
+            let places = (0..nearest.len).map(|at| (at / LANES % k) as u32).collect();
+            let kernel = NearestFiltered {
+                distance,
+                k,
+                bounds,
+                queries: q.matrix(queries, width),
+                references: r.matrix(chunk, width),
+                query_norms,
+                reference_norms,
+                first,
+                nearest,
+                neighbours: test.index("neighbours", places),
+            };
+            test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
         }
     }
 }

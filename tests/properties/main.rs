@@ -17,6 +17,7 @@ mod invariances;
 mod linear;
 mod matrices;
 mod nearest;
+mod nearest_filtered;
 mod optimiser;
 mod oracle;
 mod shapes;

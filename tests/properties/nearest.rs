@@ -32,7 +32,7 @@ fn search() -> impl Strategy<Value = Search> {
     })
 }
 
-fn row_norms(bench: &mut Bench, x: Matrix) -> View {
+pub fn row_norms(bench: &mut Bench, x: Matrix) -> View {
     let norms = bench.output(x.rows);
     bench.launch(RowNorms { x, norms });
     norms
@@ -52,8 +52,8 @@ fn distances(
         (
             distance,
             bench.output(Distances::len(rows, cols)),
-            bench.output(NearestOfAll::len(rows)),
-            bench.indices(&vec![0; NearestOfAll::len(rows)]),
+            bench.output(NearestOfAll::len(rows, K)),
+            bench.indices(&vec![0; NearestOfAll::len(rows, K)]),
         )
     });
     let first_chunk = cols.div_ceil(2);
@@ -77,6 +77,7 @@ fn distances(
             });
             bench.launch(NearestOfAll {
                 distance,
+                k: K,
                 dots,
                 query_norms,
                 reference_norms,
@@ -173,7 +174,7 @@ fn the_nearest_of_all_taken_in_by_chunks_are_the_first_of_all_distances_sorted()
                 });
                 sorted.resize(sorted.len().max(K), NONE);
                 let got: Vec<u32> = (0..K)
-                    .map(|place| found[NearestOfAll::at(query, place)])
+                    .map(|place| found[NearestOfAll::at(K, query, place)])
                     .collect();
                 prop_assert_eq!(&got, &sorted[..K], "query {}", query);
             }
@@ -297,6 +298,7 @@ fn the_nearest_are_the_first_of_the_sorted_and_ties_go_to_the_lower_index() {
         let candidates = bench.indices(&candidates.concat());
         bench.launch(Nearest {
             queries: case.queries,
+            k: K,
             distances,
             candidates,
             draws: case.draws,

@@ -9,6 +9,7 @@ use crate::data::synthetic::{CLASSES, Synthetic};
 use crate::data::{Images, idx};
 use crate::device::{Backend, HostData};
 use crate::evaluate::{Distance, Draws, FewLabel, Search, few_label};
+use crate::kernels::nearest;
 use crate::machine::resident_set;
 use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
@@ -87,6 +88,7 @@ pub(super) fn subjects<'a>(
                     backend,
                     [QUERIES, count, SIDE * SIDE],
                     &Distance::ALL,
+                    nearest::K,
                     &shapes,
                 )?;
                 let memory = Some(search.memory());

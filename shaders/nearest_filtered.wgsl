@@ -1,0 +1,60 @@
+// The nearest of all references, of which a chunk is taken in; only those are multiplied out that the
+// bounds of their dot products let through. See src/kernels/nearest/filter.rs.
+//
+//   neighbours[q / 16, 0..K, q % 16] = the K nearest to q among the references up to this chunk,
+//                                      by (distance, index); nearest likewise their distances
+//
+// One thread per query; its list lives in private memory meanwhile.
+
+struct Dims {
+    queries: u32,
+    chunk: u32,
+    width: u32,
+    first: u32,
+}
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> bounds: array<f32>;
+@group(0) @binding(2) var<storage, read> queries: array<f32>;
+@group(0) @binding(3) var<storage, read> references: array<f32>;
+@group(0) @binding(4) var<storage, read> query_norms: array<f32>;
+@group(0) @binding(5) var<storage, read> reference_norms: array<f32>;
+@group(0) @binding(6) var<storage, read_write> nearest: array<f32>;
+@group(0) @binding(7) var<storage, read_write> neighbours: array<u32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let query = (group.y * groups.x + group.x) * 64u + local;
+    if query >= (dims.queries + 15u) / 16u * 16u {
+        return;
+    }
+    // Beyond the last query, this once more.
+    let q = min(query, dims.queries - 1u);
+    let start = query / 16u * K * 16u + query % 16u;
+    empty_list();
+    if dims.first > 0u {
+        for (var j = 0u; j < K; j++) {
+            list[j] = nearest[start + j * 16u];
+            indices[j] = neighbours[start + j * 16u];
+        }
+    }
+    for (var r = 0u; r < dims.chunk; r++) {
+        let norm = reference_norms[r];
+        if distance_from(bounds[r * dims.queries + q], query_norms[q], norm) > list[K - 1u] {
+            continue;
+        }
+        var dot = 0.0;
+        for (var i = 0u; i < dims.width; i++) {
+            dot += references[r * dims.width + i] * queries[q * dims.width + i];
+        }
+        offer(distance_from(dot, query_norms[q], norm), dims.first + r);
+    }
+    for (var j = 0u; j < K; j++) {
+        nearest[start + j * 16u] = list[j];
+        neighbours[start + j * 16u] = indices[j];
+    }
+}

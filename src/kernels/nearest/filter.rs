@@ -1,0 +1,275 @@
+//! The nearest of all, without most of the long dot products: filter and refine.
+//!
+//! With V an orthonormal basis of a few directions `[D, d]`, and ρ what of a row x is outside of them,
+//!
+//! ```text
+//! sketch(x) = [xᵀV, |ρ|]                         d + 1 numbers, |ρ|² = |x|² − |xᵀV|²
+//! q · r     = qᵀV · rᵀV + ρ_q · ρ_r  ≤  sketch(q) · sketch(r)          Cauchy and Schwarz
+//! ```
+//! So a short product bounds every dot product from above, and thereby both distances from below. Only
+//! a reference whose bound is not beyond the k-th nearest so far is multiplied out, for the
+//! [`LANES`] queries of a group at once, by the same sums as in the whole product: what is found has the
+//! same bits, whatever the directions are. They decide how many are multiplied out; the first
+//! principal ones, in which references differ most, leave a few in a hundred.
+//!
+//! **Rounding.** The bound must hold for the numbers that are computed, so |ρ|² is taken too large by
+//! δ|x|², by which sketch(q) · sketch(r) grows by δ|q||r| at least. With u the unit roundoff and γ = u·D,
+//! the relative error of a sum of D terms, what that has to make up for is, in parts of |q||r|: the
+//! product that is bounded, γ; the bound's own, u(d + 1); norms, γ; xᵀV, at most √d γ, which enters
+//! twice with each row; and that V, rounded, is orthonormal to 2√d u only, thrice. All these together are
+//! less than [`slack`]. The distances are monotonous functions of the dot product, after rounding
+//! too, so that bounds of these need no more.
+
+use super::{Distance, LANES, Lists, lanes};
+use crate::device::cpu::{Memory, ScratchSize};
+use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
+use crate::kernels::product::{Left, Target, fill, multiply, pack, panel_len};
+use crate::kernels::{Dispatch, Kernel, linear_groups, shader};
+use crate::plan::{Matrix, Operand, View};
+use crate::scalar::Scalar;
+
+/// δ: what is added to |ρ|², in parts of |x|², for rows of `width` values and `directions`.
+///
+/// Bases are handed over in `f32`, so its rounding counts in `f64` too.
+fn slack([width, directions]: [usize; 2]) -> f32 {
+    let unit = f32::EPSILON / 2.0;
+    4.0 * ((directions as f32).sqrt() + 2.0) * (width + directions + 8) as f32 * unit
+}
+
+/// The last column of sketches, `|ρ| = √(|x|² − |xᵀV|²)`, rounded up; the others are there, and this
+/// one is 0.
+#[derive(Clone, Debug)]
+pub struct Residuals {
+    /// `[R, d + 1]`
+    pub sketches: Matrix,
+    /// |x|² `[R]`
+    pub norms: View,
+    /// D
+    pub width: usize,
+}
+
+impl Residuals {
+    fn slack(&self) -> f32 {
+        slack([self.width, self.sketches.cols - 1])
+    }
+}
+
+impl Kernel for Residuals {
+    const NAME: &'static str = "residuals";
+    const SHADER: &'static str = shader!("residuals");
+
+    fn operands(&self) -> Vec<Operand> {
+        vec![
+            Operand::update("sketches", self.sketches),
+            Operand::read("norms", self.norms),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        // A square and a sum each; difference, comparison, slack and root a row.
+        (2 * self.sketches.view.len + 5 * self.sketches.rows) as u64
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let cols = self.sketches.cols;
+        let slack = T::of(self.slack().into());
+        let ([norms], [sketches]) = memory.real.access([self.norms], [self.sketches.view]);
+        for (sketch, &norm) in sketches.chunks_exact_mut(cols).zip(norms) {
+            let (residual, inside) = sketch.split_last_mut().expect("a column at least");
+            let outside = norm - inside.iter().map(|&x| x * x).sum();
+            // Rounding may leave a little below zero; a NaN stays a NaN.
+            let outside = if outside < T::zero() {
+                T::zero()
+            } else {
+                outside
+            };
+            // The smallest number makes up for what underflows.
+            *residual = (outside + slack * norm + T::min_positive_value()).sqrt();
+        }
+    }
+
+    fn gpu(&self) -> Dispatch {
+        Dispatch {
+            constants: vec![],
+            dims: vec![
+                self.sketches.rows as u32,
+                self.sketches.cols as u32,
+                self.slack().to_bits(),
+            ],
+            groups: linear_groups(self.sketches.rows),
+        }
+    }
+}
+
+/// [`NearestOfAll`](super::NearestOfAll) from bounds of the dot products: the same lists.
+#[derive(Clone, Debug)]
+pub struct NearestFiltered {
+    /// By which distance.
+    pub distance: Distance,
+    /// How many, at most [`K`](super::K).
+    pub k: usize,
+    /// Not below the dot products, `[chunk, Q]`.
+    pub bounds: Matrix,
+    /// `[Q, D]`
+    pub queries: Matrix,
+    /// `[chunk, D]`
+    pub references: Matrix,
+    /// `[Q]`
+    pub query_norms: View,
+    /// `[chunk]`
+    pub reference_norms: View,
+    /// The chunk's first reference; with 0 the lists begin anew.
+    pub first: usize,
+    /// Distances of the nearest so far `[⌈Q / LANES⌉, k, LANES]`.
+    pub nearest: View,
+    /// Their indices, likewise.
+    pub neighbours: View,
+}
+
+/// References that are multiplied out at a time: enough for whole tiles of the product, and few, since
+/// each may bring the k-th nearest closer.
+const AT_A_TIME: usize = 32;
+
+impl Kernel for NearestFiltered {
+    const NAME: &'static str = "nearest_filtered";
+    const SHADER: &'static str = shader!("shared/distance", "shared/list", "nearest_filtered");
+
+    fn operands(&self) -> Vec<Operand> {
+        let list = |name, view: View| match self.first {
+            0 => Operand::write(name, view),
+            _ => Operand::update(name, view),
+        };
+        vec![
+            Operand::read("bounds", self.bounds),
+            Operand::read("queries", self.queries),
+            Operand::read("references", self.references),
+            Operand::read("query_norms", self.query_norms),
+            Operand::read("reference_norms", self.reference_norms),
+            list("nearest", self.nearest),
+            list("neighbours", self.neighbours),
+        ]
+    }
+
+    fn flops(&self) -> u64 {
+        // A distance and a comparison each, and a product for as many as the lists are long: at least.
+        let [chunk, queries] = [self.bounds.rows, self.bounds.cols];
+        let products = if self.first == 0 {
+            self.k.min(chunk)
+        } else {
+            0
+        };
+        (Distance::FLOPS + 1) * self.bounds.view.len as u64
+            + (2 * products * queries * self.queries.cols) as u64
+    }
+
+    fn scratch(&self) -> ScratchSize {
+        let width = self.queries.cols;
+        ScratchSize {
+            reals: panel_len::<f32>(width) + AT_A_TIME * LANES,
+            places: width + AT_A_TIME,
+        }
+    }
+
+    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let ([bounds, queries, references, query_norms, reference_norms], [nearest]) =
+            memory.real.access(
+                [
+                    self.bounds.view,
+                    self.queries.view,
+                    self.references.view,
+                    self.query_norms,
+                    self.reference_norms,
+                ],
+                [self.nearest],
+            );
+        let neighbours = memory.index.write(self.neighbours);
+        let (scratch, width) = (&memory.scratch, self.queries.cols);
+        let parts = (
+            chunks_of(nearest, self.k * LANES),
+            chunks_of(neighbours, self.k * LANES),
+        );
+        each_part(
+            &memory.team,
+            parts,
+            |member, group, (nearest, neighbours)| {
+                let first = group * LANES;
+                let cols = LANES.min(self.queries.rows - first);
+                let q = lanes(query_norms, first);
+                let mut lists = match self.first {
+                    0 => Lists::new(self.k),
+                    _ => Lists::restored(nearest, neighbours),
+                };
+                scratch.with(member, self.scratch(), |reals, places| {
+                    let (panel, dots) = reals.split_at_mut(panel_len::<T>(width));
+                    let (steps, passed) = places.split_at_mut(width);
+                    fill(steps, 0..width);
+                    let queries = &queries[first * width..];
+                    let queries = pack(queries, [1, width], [width, cols], panel);
+                    let mut rows = bounds.chunks_exact(self.bounds.cols).enumerate();
+                    with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => loop {
+                        let count = parallel::simd(
+                            #[inline(always)]
+                            || {
+                                let mut count = 0;
+                                for (reference, row) in rows.by_ref() {
+                                    let mut distances = lanes(row, first);
+                                    let r = reference_norms[reference];
+                                    for lane in 0..LANES {
+                                        distances[lane] = D.of_dot(distances[lane], q[lane], r);
+                                    }
+                                    if lists.may_take(&distances) {
+                                        passed[count] = reference;
+                                        count += 1;
+                                        if count == AT_A_TIME {
+                                            break;
+                                        }
+                                    }
+                                }
+                                count
+                            },
+                        );
+                        if count == 0 {
+                            break;
+                        }
+                        let left = Left {
+                            values: references,
+                            row: |i: usize| passed[i] * width,
+                            steps,
+                        };
+                        // SAFETY: the scratch memory is this task's alone.
+                        unsafe {
+                            let target = Target::new(dots);
+                            multiply(0..count, left, queries, target, |i| i * LANES, false);
+                        }
+                        parallel::simd(
+                            #[inline(always)]
+                            || {
+                                let rows = dots.chunks_exact(LANES);
+                                for (row, &reference) in rows.zip(&passed[..count]) {
+                                    let mut distances = lanes(&row[..cols], 0);
+                                    let r = reference_norms[reference];
+                                    for lane in 0..LANES {
+                                        distances[lane] = D.of_dot(distances[lane], q[lane], r);
+                                    }
+                                    lists.offer(&distances, (self.first + reference) as u32);
+                                }
+                            },
+                        );
+                    });
+                });
+                lists.save(nearest, neighbours);
+            },
+        );
+    }
+
+    fn gpu(&self) -> Dispatch {
+        let [chunk, queries] = [self.bounds.rows, self.bounds.cols];
+        Dispatch {
+            constants: vec![self.distance.constant(), ("K", format!("{}u", self.k))],
+            dims: [queries, chunk, self.queries.cols, self.first]
+                .map(|dim| dim as u32)
+                .into(),
+            groups: linear_groups(queries.next_multiple_of(LANES)),
+        }
+    }
+}
