@@ -16,7 +16,9 @@ if [ -z "$python" ]; then
     # Stands only once everything is installed.
     if [ ! -e "$target/peers/complete" ]; then
         python3 -m venv "$target/peers"
-        "$python" -m pip install --quiet -r benches/peers/requirements.txt
+        # PyTorch without CUDA comes from an index of its own; where that cannot be reached, it is asked
+        # for every package in vain, and PyTorch comes from PyPI with 4 GB that nobody needs here.
+        "$python" -m pip install --quiet --retries 1 -r benches/peers/requirements.txt
         touch "$target/peers/complete"
     fi
 fi
