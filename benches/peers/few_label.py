@@ -45,11 +45,15 @@ class References:
         return self.rows * self.inverse_lengths[:, None]
 
 
+def weights(k):
+    """Of the votes of k neighbours, nearest first. The nearer weighs a little more, so that ties go to
+    whom the nearest voted for."""
+    return 1 + 0.5 ** torch.arange(2, k + 2)
+
+
 def ballots(labels):
-    """Votes `[queries, k, 10]` of the labels `[queries, k]` of neighbours, nearest first. The nearer
-    weighs a little more, so that ties go to whom the nearest voted for."""
-    weights = 1 + 0.5 ** torch.arange(2, labels.shape[1] + 2)
-    return torch.nn.functional.one_hot(labels, 10) * weights[:, None]
+    """Votes `[queries, k, 10]` of the labels `[queries, k]` of neighbours."""
+    return torch.nn.functional.one_hot(labels, 10) * weights(labels.shape[1])[:, None]
 
 
 def hits(labels, truth, k):
@@ -57,7 +61,9 @@ def hits(labels, truth, k):
     nearest = (labels[:, 0] == truth).sum()
     if k == 1:
         return torch.stack([nearest, nearest])
-    return torch.stack([nearest, (ballots(labels[:, :k]).sum(1).argmax(1) == truth).sum()])
+    votes = torch.zeros(len(labels), 10)
+    votes.scatter_add_(1, labels[:, :k], weights(k).expand(len(labels), k))
+    return torch.stack([nearest, (votes.argmax(1) == truth).sum()])
 
 
 def choose(references, labels, sizes, held_back):
@@ -106,13 +112,10 @@ def search_nested(train, test, draws, sizes, ks, found):
 SEARCHES = {"faiss": search_faiss, "nested": search_nested}
 
 
-def accuracies(search, train, test, train_labels, test_labels, draws, sizes, held_back, choosing=True):
-    """Right answers, as a part of 1: `[draws, distances, sizes, (k = 1, k chosen)]`. Without
-    `choosing`, both are of k = 1."""
-    ks = torch.ones(len(draws), len(DISTANCES), len(sizes), dtype=torch.long)
-    if choosing:
-        for draw, order in enumerate(draws):
-            ks[draw] = choose(References(train[order]), train_labels[order], sizes, held_back)
+def accuracies(search, train, test, train_labels, test_labels, draws, sizes, held_back):
+    """Right answers, as a part of 1: `[draws, distances, sizes, (k = 1, k chosen)]`."""
+    ks = [choose(References(train[order]), train_labels[order], sizes, held_back) for order in draws]
+    ks = torch.stack(ks)
     right = torch.zeros(*ks.shape, 2, dtype=torch.long)
 
     def found(distance, draw, size, queries, near):

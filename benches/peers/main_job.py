@@ -1,20 +1,14 @@
-"""All of `diabolo run mnist-dense` in PyTorch and FAISS, on the CPU: reads recipes/mnist-dense.toml,
-loads MNIST, trains under the recipe's distortions and noise with the held-out loss after each epoch,
-encodes all images, and measures few-label accuracies of pixels and features and the quality of
-denoised images.
+"""All of `diabolo run RECIPE` in PyTorch and FAISS, on the CPU, for dense recipes of MNIST: loads it, trains
+under the recipe's distortions and noise with the held-out loss after each epoch, encodes all images,
+and measures few-label accuracies of pixels and features and the quality of denoised images.
 
 Prints one line of JSON: {"variant", "epochs", "loss": {"train", "test"}, "few_label": [rows as in our
-summary.json], "denoising": [...], "seconds": {"load", "compile", "train", "epochs", "few_label",
-"denoising", "evaluate", "total"}}. What torch.compile takes at the first step is counted apart from
-training, but in the total.
+summary.json], "denoising": [...], "seconds": {"load", "compile", "train", "few_label", "denoising",
+"evaluate", "total"}}. What torch.compile takes at the first step is counted apart from training, but in
+the total.
 
-With --every N, looks at the accuracy of 1-NN by cosine with 200 labels after every N epochs, stops once
-it reaches --target, and says when, instead of the evaluation: "target": {"reached", "accuracy",
-"epochs", "seconds" of training, "evaluating": seconds of the looks}.
-
-Usage: python main_job.py [--threads N] [--variant eager|compiled] [--epochs N] [--draws N]
-           [--raw nested|faiss] [--features nested|faiss] [--every N] [--target A]
-           [--stop N] [--save FILE] [--resume FILE]
+Usage: python main_job.py [--recipe FILE] [--threads N] [--variant eager|compiled] [--epochs N]
+           [--raw nested|faiss] [--features nested|faiss]
 """
 
 import argparse
@@ -128,21 +122,6 @@ class Training:
         risen = min(1, (self.step + 1) / warmup)
         return train["learning_rate"] * risen * (1 + math.cos(math.pi * part)) / 2
 
-    def parts(self):
-        return {"net": self.net, "optimiser": self.optimiser}
-
-    def save(self, path):
-        state = {name: part.state_dict() for name, part in self.parts().items()}
-        torch.save(state | {"step": self.step, "random": torch.get_rng_state()}, path)
-
-    def resume(self, path):
-        state = torch.load(path)
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        self.step = state["step"]
-        # Else every part of a run would see the same shuffles and noise.
-        torch.set_rng_state(state["random"])
-
     def compile(self):
         """Runs what is compiled at its first call; leaves parameters alone, and forgets statistics."""
         state = {name: value.clone() for name, value in self.net.state_dict().items()}
@@ -243,27 +222,15 @@ def judge(recipe, searches, raw, features, labels):
     return rows
 
 
-def accuracy_at_200(features, labels, draws):
-    """1-NN by cosine on half-whitened features, the mean over the draws."""
-    lists = [torch.randperm(len(labels[0]))[:200] for _ in range(draws)]
-    features = few_label.half_whitened(*features)
-    right = few_label.accuracies("faiss", *features, *labels, lists, [200], 0, choosing=False)
-    return right[:, 1, 0, 0].mean().item()
-
-
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    main_job = ROOT / "recipes" / "mnist-dense.toml"
+    parser.add_argument("--recipe", type=Path, default=main_job, help="the main job's by default")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--variant", choices=["eager", "compiled"], default="eager")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--draws", type=int, help="instead of the recipe's; 0: no evaluation")
     parser.add_argument("--raw", choices=few_label.SEARCHES, default="nested", help="search of pixels")
     parser.add_argument("--features", choices=few_label.SEARCHES, default="faiss")
-    parser.add_argument("--every", type=int, help="epochs between looks at the accuracy")
-    parser.add_argument("--target", type=float, default=0.87)
-    parser.add_argument("--stop", type=int, default=math.inf, help="after so many of the epochs")
-    parser.add_argument("--save", help="file for where training stands")
-    parser.add_argument("--resume", help="file to go on from")
     return parser.parse_args()
 
 
@@ -284,58 +251,38 @@ def main():
         torch.set_num_threads(arguments.threads)
         few_label.faiss.omp_set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    recipe = tomllib.loads((ROOT / "recipes" / "mnist-dense.toml").read_text())
+    recipe = tomllib.loads(arguments.recipe.read_text())
     if arguments.epochs is not None:
         recipe["train"]["epochs"] = arguments.epochs
-    if arguments.draws is not None:
-        recipe["evaluate"]["draws"] = arguments.draws
     result = {"variant": arguments.variant, "epochs": recipe["train"]["epochs"]}
 
     clock, seconds = Clock(), {}
     (train, train_labels), (test, test_labels) = load("train"), load("t10k")
     labels = (train_labels, test_labels)
-    seconds["load"] = clock.lap()
-
     training = Training(recipe, arguments.variant, train, test)
     net = training.net
-    if arguments.resume:
-        training.resume(arguments.resume)
-    clock.lap()
-    looking, epochs = 0, []
+    seconds["load"] = clock.lap()
+
     if arguments.variant == "compiled":
         training.compile()
     seconds["compile"] = clock.lap()
-    for epoch in range(training.step // training.steps, min(recipe["train"]["epochs"], arguments.stop)):
+    for epoch in range(recipe["train"]["epochs"]):
         result["loss"] = {"train": training.epoch(), "test": training.held_out_loss()}
-        epochs.append(clock.lap())
-        print(f"epoch {epoch + 1}: {result['loss']}, {epochs[-1]:.1f} s", file=sys.stderr)
-        if arguments.every and (epoch + 1) % arguments.every == 0:
-            features = (encode(net, train), encode(net, test))
-            accuracy = accuracy_at_200(features, labels, recipe["evaluate"]["draws"])
-            looking += clock.lap()
-            print(f"accuracy with 200 labels: {accuracy:.4f}", file=sys.stderr)
-            reached = accuracy >= arguments.target
-            result["target"] = {"reached": reached, "accuracy": accuracy, "epochs": epoch + 1}
-            result["target"] |= {"seconds": sum(epochs), "evaluating": looking}
-            if reached:
-                break
-    seconds |= {"train": sum(epochs), "epochs": epochs}
-    if arguments.save:
-        training.save(arguments.save)
+        print(f"epoch {epoch + 1}: {result['loss']}", file=sys.stderr)
+    seconds["train"] = clock.lap()
 
-    if recipe["evaluate"]["draws"] and not arguments.every:
-        clock.lap()
-        features = (encode(net, train), encode(net, test))
-        raw = (pixels(train), pixels(test))
-        searches = [arguments.raw, arguments.features]
-        result["few_label"] = judge(recipe, searches, raw, features, labels)
-        seconds["few_label"] = clock.lap()
-        # The program's defaults, which the recipe leaves out.
-        result["denoising"] = denoising(net, test, [0.1, 0.25, 0.5, 0.75, 1.0])
-        seconds["denoising"] = clock.lap()
-        seconds["evaluate"] = seconds["few_label"] + seconds["denoising"]
+    features = (encode(net, train), encode(net, test))
+    raw = (pixels(train), pixels(test))
+    searches = [arguments.raw, arguments.features]
+    result["few_label"] = judge(recipe, searches, raw, features, labels)
+    seconds["few_label"] = clock.lap()
+    # The program's defaults, where the recipe leaves them out.
+    levels = recipe["evaluate"].get("noise_levels", [0.1, 0.25, 0.5, 0.75, 1.0])
+    result["denoising"] = denoising(net, test, levels)
+    seconds["denoising"] = clock.lap()
+    seconds["evaluate"] = seconds["few_label"] + seconds["denoising"]
     parts = ["load", "compile", "train", "evaluate"]
-    seconds["total"] = sum(seconds.get(part, 0) for part in parts)
+    seconds["total"] = sum(seconds[part] for part in parts)
     print(json.dumps(result | {"seconds": seconds}))
 
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::device::{Device, HostData};
+use crate::device::{Backend, Device, HostData};
 use crate::kernels::AnyKernel;
 use crate::kernels::gemm::Gemm;
-use crate::kernels::gemm_ladder::{Coalesced, Naive, Registers, Tiled, Vectors};
+use crate::kernels::gemm_ladder::{Coalesced, Naive, Registers, Subgroup, Tiled, Vectors};
 use crate::machine::memory_limit;
 use crate::plan::{Element, Matrix, PlanBuilder, RoutineId};
 use crate::train::TrainError;
@@ -20,13 +20,14 @@ struct Rung {
     kernel: AnyKernel,
 }
 
-fn rungs(a: Matrix, b: Matrix, y: Matrix) -> [Rung; 6] {
+/// The rungs that a device has.
+fn rungs(backend: &Backend, [a, b, y]: [Matrix; 3]) -> Vec<Rung> {
     let rung = |name, cpu, gpu, kernel| Rung {
         name,
         ideas: [cpu, gpu],
         kernel,
     };
-    [
+    let mut rungs = vec![
         rung(
             "naive",
             "three loops, i-j-k",
@@ -57,13 +58,35 @@ fn rungs(a: Matrix, b: Matrix, y: Matrix) -> [Rung; 6] {
             "vec4 in workgroup memory",
             Vectors { a, b, y }.into(),
         ),
-        rung(
-            "in use",
-            "training's, on all threads",
-            "training's",
-            Gemm::new(a, b, y).into(),
-        ),
-    ]
+    ];
+    if has_subgroups(backend) {
+        let idea = "a in a subgroup's registers";
+        rungs.push(rung("subgroup", "", idea, Subgroup { a, b, y }.into()));
+    }
+    rungs.push(rung(
+        "in use",
+        "training's, on all threads",
+        "training's",
+        Gemm::new(a, b, y).into(),
+    ));
+    rungs
+}
+
+fn has_subgroups(backend: &Backend) -> bool {
+    matches!(backend, Backend::Gpu(context) if context.has_subgroups())
+}
+
+/// A sentence on each device that lacks a rung: a CPU's ladder is complete without it.
+pub fn left_out(machines: &[Machine]) -> Vec<String> {
+    let lacking = machines
+        .iter()
+        .filter(|machine| machine.is_gpu() && !has_subgroups(&machine.backend));
+    lacking
+        .map(|machine| {
+            let name = &machine.name;
+            format!("ladder, subgroup: left out on {name}, whose driver offers no subgroups")
+        })
+        .collect()
 }
 
 /// A rung on a device.
@@ -77,7 +100,7 @@ struct Contestant<'a> {
     idea: &'static str,
 }
 
-/// Times every rung on every device for products of `size × size`, one row each.
+/// Times every rung that a device has, on every device, for products of `size × size`, one row each.
 pub fn ladder(
     machines: &[Machine],
     sizes: &[usize],
@@ -87,34 +110,32 @@ pub fn ladder(
     let mut devices: Vec<Box<dyn Device>> = Vec::new();
     let mut contestants = Vec::new();
     for &size in sizes {
-        let mut plan = PlanBuilder::new();
-        let [a, b, y] = ["a", "b", "y"].map(|name| {
-            let view = plan.persistent(name, Element::Real, size * size);
-            view.matrix(size, size)
-        });
-        let rungs = rungs(a, b, y).map(|rung| {
-            let routine = plan.begin(rung.name);
-            plan.launch(rung.name, rung.kernel);
-            (routine, rung.name, rung.ideas)
-        });
-        let plan = Arc::new(plan.finish(memory_limit())?);
         // Nothing special: no zeros, no infinities, no two neighbours the same.
         let values: Vec<f32> = (0..size * size).map(|i| 1.0 + (i % 251) as f32).collect();
         for machine in machines {
-            let mut device = machine.backend.load(plan.clone())?;
+            let mut plan = PlanBuilder::new();
+            let [a, b, y] = ["a", "b", "y"].map(|name| {
+                let view = plan.persistent(name, Element::Real, size * size);
+                view.matrix(size, size)
+            });
+            for rung in rungs(&machine.backend, [a, b, y]) {
+                let routine = plan.begin(rung.name);
+                plan.launch(rung.name, rung.kernel);
+                contestants.push(Contestant {
+                    machine,
+                    loaded: devices.len(),
+                    routine,
+                    size,
+                    name: rung.name,
+                    idea: rung.ideas[usize::from(machine.is_gpu())],
+                });
+            }
+            let plan = Arc::new(plan.finish(memory_limit())?);
+            let mut device = machine.backend.load(plan)?;
             for factor in [a, b] {
                 device.write(factor.view, HostData::Real(&values))?;
             }
             devices.push(device);
-            let loaded = devices.len() - 1;
-            contestants.extend(rungs.map(|(routine, name, ideas)| Contestant {
-                machine,
-                loaded,
-                routine,
-                size,
-                name,
-                idea: ideas[usize::from(machine.is_gpu())],
-            }));
         }
     }
     let run = |contestant: usize, times| {

@@ -9,7 +9,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 
 use diabolo::bench::kernels::kernels;
 use diabolo::bench::knn::knn;
-use diabolo::bench::ladder::ladder;
+use diabolo::bench::ladder::{ladder, left_out};
 use diabolo::bench::step::{Crossover, crossovers, step};
 use diabolo::bench::{Effort, Machine, Row, WORKLOADS};
 use diabolo::data::{mnist, npy};
@@ -368,6 +368,7 @@ fn measure(
         }
         Subject::Ladder => {
             let sizes = options.numbers(&options.sizes, &[256, 512, 1024], &[256, 512]);
+            notes.extend(left_out(machines));
             ladder(machines, &sizes, effort, progress)?
         }
     };

@@ -10,6 +10,7 @@
 //! | [`Tiled`] | blocks of b that stay in cache | tiles in workgroup memory |
 //! | [`Registers`] | packed factors, sums in registers | sums in registers |
 //! | [`Vectors`] | `matrixmultiply`: its own vector instructions, multiplication and addition in one | `vec4` in workgroup memory |
+//! | [`Subgroup`], where the adapter has them | | one factor in a subgroup's registers |
 //!
 //! Training climbs no ladder: it uses [`Gemm`], which also transposes, adds a bias and applies an
 //! activation. The ladder is there to be read and to be timed beside it.
@@ -42,14 +43,18 @@ pub type Tiled = Rung<2>;
 pub type Registers = Rung<3>;
 /// Several words to an instruction.
 pub type Vectors = Rung<4>;
+/// Threads read each other's registers: only for adapters with subgroups. A CPU has nothing of the kind,
+/// and does as in [`Vectors`].
+pub type Subgroup = Rung<5>;
 
 /// Name and shader of each rung.
-const RUNGS: [(&str, &str); 5] = [
+const RUNGS: [(&str, &str); 6] = [
     ("gemm_ladder/naive", shader!("gemm_ladder/naive")),
     ("gemm_ladder/coalesced", shader!("gemm_ladder/coalesced")),
     ("gemm_ladder/tiled", shader!("gemm_ladder/tiled")),
     ("gemm_ladder/registers", shader!("gemm_ladder/registers")),
     ("gemm_ladder/vectors", shader!("gemm_ladder/vectors")),
+    ("gemm_ladder/subgroup", shader!("gemm_ladder/subgroup")),
 ];
 
 impl<const N: usize> Rung<N> {
@@ -104,13 +109,17 @@ impl<const N: usize> Kernel for Rung<N> {
 
     fn gpu(&self) -> Dispatch {
         let [m, k, n] = self.dims();
-        // Elements of y that a work-group owns, in either direction.
-        let tile = if N < 3 { 16 } else { 64 };
-        let [down, layers] = folded(m.div_ceil(tile));
+        // Rows and columns of y that a work-group owns.
+        let [rows, cols] = match N {
+            0..3 => [16, 16],
+            3..5 => [64, 64],
+            _ => [16, 512],
+        };
+        let [down, layers] = folded(m.div_ceil(rows));
         Dispatch {
             constants: vec![],
             dims: vec![m as u32, k as u32, n as u32],
-            groups: [n.div_ceil(tile) as u32, down, layers],
+            groups: [n.div_ceil(cols) as u32, down, layers],
         }
     }
 }

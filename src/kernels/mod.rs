@@ -290,4 +290,5 @@ kernels! {
     LadderTiled = gemm_ladder::Tiled,
     LadderRegisters = gemm_ladder::Registers,
     LadderVectors = gemm_ladder::Vectors,
+    LadderSubgroup = gemm_ladder::Subgroup,
 }

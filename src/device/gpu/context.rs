@@ -59,14 +59,16 @@ pub struct GpuContext {
 }
 
 impl GpuContext {
-    /// Opens an adapter with its own limits, not WebGPU's defaults, and with timestamps if it has them.
+    /// Opens an adapter with its own limits, not WebGPU's defaults, and with timestamps and subgroups if it has
+    /// them.
     pub fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Arc<Self>, DeviceError> {
         let name = adapter.get_info().name;
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("diabolo"),
             required_limits: limits.clone(),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features()
+                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -112,6 +114,11 @@ impl GpuContext {
     /// Whether it computes on the CPU after all.
     pub fn is_software(&self) -> bool {
         self.software
+    }
+
+    /// Whether its threads can read each other's registers.
+    pub fn has_subgroups(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SUBGROUP)
     }
 
     /// Bytes of the largest buffer that a kernel can be given whole.
