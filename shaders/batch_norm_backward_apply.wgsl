@@ -14,11 +14,10 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read> mean: array<f32>;
 @group(0) @binding(4) var<storage, read> inv_std: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<f32>;
-@group(0) @binding(6) var<storage, read> gamma: array<f32>;
-@group(0) @binding(7) var<storage, read> d_gamma: array<f32>;
-@group(0) @binding(8) var<storage, read> d_beta: array<f32>;
-@group(0) @binding(9) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<storage, read> gamma: array<f32>;
+@group(0) @binding(6) var<storage, read> d_gamma: array<f32>;
+@group(0) @binding(7) var<storage, read> d_beta: array<f32>;
+@group(0) @binding(8) var<storage, read_write> gradient: array<f32>; // dy, then dx
 
 @compute @workgroup_size(64)
 fn main(
@@ -31,8 +30,9 @@ fn main(
         return;
     }
     let col = i % dims.cols;
-    let g = dy[i] * slope(y[i]);
+    let g = gradient[i] * slope(y[i]);
     let normalised = (x[i] - mean[col]) * inv_std[col];
     let per_row = 1.0 / f32(dims.rows);
-    dx[i] = gamma[col] * inv_std[col] * (g - (d_beta[col] + normalised * d_gamma[col]) * per_row);
+    let from_sums = (d_beta[col] + normalised * d_gamma[col]) * per_row;
+    gradient[i] = gamma[col] * inv_std[col] * (g - from_sums);
 }

@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -21,9 +22,9 @@ const SPINS: usize = 128;
 /// threads than cores.
 const SPINS_BEFORE_YIELDING: usize = 2048;
 
-/// Shares of a job that each member takes, where there are enough tasks: so many that all end at about
-/// the same time.
-const SHARES: usize = 8;
+/// Pieces that each member's share of a job is taken in, where there are enough tasks: so many that
+/// all end at about the same time.
+const PIECES: usize = 8;
 
 /// What is to be done: `task(member, index)` for every index.
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
@@ -41,8 +42,8 @@ struct Shared {
     /// `job number · 2³² + members at it · 2 + whether it is open to more`.
     state: AtomicU64,
     job: UnsafeCell<Option<Job>>,
-    /// The next task that nobody has taken.
-    next: AtomicUsize,
+    /// Of each member's share, the next task that nobody has taken.
+    next: Box<[Counter]>,
     /// What a task panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Members that sleep, or are about to.
@@ -52,13 +53,30 @@ struct Shared {
     dismissed: AtomicBool,
 }
 
+/// A counter with cache lines of its own: members count in their own shares, undisturbed.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counter(AtomicUsize);
+
 #[derive(Clone, Copy)]
 struct Job {
     task: *const Task<'static>,
     count: usize,
-    /// Tasks that a member takes at a time: taking them one by one would have the members wait for each
-    /// other's cache line.
+    members: usize,
+    /// Tasks that a member takes at a time: calls and counting should cost little beside the tasks.
     at_a_time: usize,
+}
+
+impl Job {
+    /// The tasks that are a member's own.
+    ///
+    /// They depend on nothing else: where launch after launch cuts the same rows into tasks, a member
+    /// finds in its own cache what it wrote there. A core that must fetch from another's cache what
+    /// that has changed waits several times as long.
+    fn share(&self, member: usize) -> Range<usize> {
+        let start = |member: usize| member * self.count / self.members;
+        start(member)..start(member + 1)
+    }
 }
 
 // SAFETY: `job` is written only while the state says that no member is at it and it is not open
@@ -87,7 +105,7 @@ impl Team {
             shared: Arc::new(Shared {
                 state: AtomicU64::new(0),
                 job: UnsafeCell::new(None),
-                next: AtomicUsize::new(0),
+                next: (0..threads).map(|_| Counter::default()).collect(),
                 panic: Mutex::new(None),
                 sleeping: AtomicUsize::new(0),
                 bed: Mutex::new(()),
@@ -129,15 +147,18 @@ impl Team {
         // SAFETY: only the lifetime changes, and no member uses the task after this function: it
         // closes the job and waits until nobody is at it, and `work` does not unwind.
         let task = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
-        let at_a_time = (count / (SHARES * self.threads())).max(1);
+        let members = self.threads();
         let job = Job {
             task,
             count,
-            at_a_time,
+            members,
+            at_a_time: (count / (PIECES * members)).max(1),
         };
         // SAFETY: the last job is closed, nobody is at it, and `busy` is held.
         unsafe { *shared.job.get() = Some(job) };
-        shared.next.store(0, Ordering::Relaxed);
+        for (member, next) in shared.next.iter().enumerate() {
+            next.0.store(job.share(member).start, Ordering::Relaxed);
+        }
         let before = shared.state.load(Ordering::Relaxed);
         // In one order with `sleeping` below and in `sleep`: either the member sees the job or is seen.
         let opened = (before / JOB + 1).wrapping_mul(JOB) + OPEN;
@@ -241,18 +262,21 @@ impl Shared {
         self.sleeping.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Takes tasks until there are none.
+    /// Takes tasks until there are none: first a member's own, then those others have not come to.
     fn work(&self, member: usize, job: Job) {
         let tasks = || {
-            loop {
-                let first = self.next.fetch_add(job.at_a_time, Ordering::Relaxed);
-                if first >= job.count {
-                    return;
-                }
-                for index in first..job.count.min(first + job.at_a_time) {
-                    // SAFETY: the caller of `share_out` waits for this member, and the task lives so
-                    // long.
-                    unsafe { (*job.task)(member, index) };
+            for whose in (member..job.members).chain(0..member) {
+                let (next, end) = (&self.next[whose].0, job.share(whose).end);
+                loop {
+                    let first = next.fetch_add(job.at_a_time, Ordering::Relaxed);
+                    if first >= end {
+                        break;
+                    }
+                    for index in first..end.min(first + job.at_a_time) {
+                        // SAFETY: the caller of `share_out` waits for this member, and the task lives
+                        // so long.
+                        unsafe { (*job.task)(member, index) };
+                    }
                 }
             }
         };
@@ -283,6 +307,31 @@ mod tests {
                 });
                 assert!(done.iter().all(|done| done.load(Ordering::SeqCst) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn members_begin_with_shares_of_their_own_and_then_help_the_others() {
+        let team = Team::new(3).expect("threads");
+        for _ in 0..100 {
+            let (arrived, strangers) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            team.share_out(3, |member, index| {
+                strangers.fetch_add(usize::from(member != index), Ordering::SeqCst);
+                arrived.fetch_add(1, Ordering::SeqCst);
+                // Whoever takes one task cannot take another before all are taken.
+                while arrived.load(Ordering::SeqCst) < 3 {
+                    std::thread::yield_now();
+                }
+            });
+            assert_eq!(strangers.into_inner(), 0);
+            // One member is held up by its first task until all the others are done.
+            let done = AtomicUsize::new(0);
+            team.share_out(30, |_, index| {
+                while index == 10 && done.load(Ordering::SeqCst) < 29 {
+                    std::thread::yield_now();
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+            });
         }
     }
 

@@ -10,7 +10,7 @@
 //!            dβ = Σ g,  dγ = Σ g x̂
 //!            dx = γ inv_std (g − (dβ + x̂ dγ) / N)
 //!
-//! x, y, dy, dx [N, C];  γ, β, mean, inv_std, running_* [C]
+//! x, y, dy, dx [N, C], dx in the place of dy;  γ, β, mean, inv_std, running_* [C]
 //! ```
 //! Forward saves x, y, mean and inv_std for backward. Channels last, so this is PyTorch's
 //! `BatchNorm1d` for dense layers and `BatchNorm2d` for images (N = samples · positions), with its

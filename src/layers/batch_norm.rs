@@ -140,19 +140,17 @@ impl Layer for BatchNorm {
             },
         );
         need_dx.then(|| {
-            let dx = plan.temporary_matrix(named("dx"), dy.rows, self.channels);
             plan.launch(
                 label("data"),
                 BackwardApply {
                     saved,
-                    dy,
                     gamma: self.gamma.value,
                     d_gamma,
                     d_beta,
-                    dx,
+                    gradient: dy,
                 },
             );
-            dx
+            dy
         })
     }
 }

@@ -73,7 +73,8 @@ pub trait Layer: std::fmt::Debug {
 
     /// Appends the gradients: of every parameter, and of x if `need_dx`.
     ///
-    /// `dy` has the shape of `saved.y`; the result has that of `saved.x`.
+    /// `dy` has the shape of `saved.y`; the result has that of `saved.x`, and may have taken its place:
+    /// nobody else reads `dy` afterwards.
     fn backward(
         &self,
         plan: &mut PlanBuilder,

@@ -245,11 +245,10 @@ fn batch_norm_backward() {
                 let saved_here = saved(&mut test, rows, cols, activation);
                 let kernel = batch_norm::BackwardApply {
                     saved: saved_here,
-                    dy: test.real("dy", rows * cols).matrix(rows, cols),
+                    gradient: test.real("gradient", rows * cols).matrix(rows, cols),
                     gamma: test.real("gamma", cols),
                     d_gamma: test.real("d_gamma", cols),
                     d_beta: test.real("d_beta", cols),
-                    dx: test.output("dx", rows * cols).matrix(rows, cols),
                 };
                 // Eight roundings of numbers that reach 2·(2 + 1 + 4).
                 let bound = 8.0 * 14.0 * EPSILON;

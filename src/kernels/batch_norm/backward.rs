@@ -191,21 +191,21 @@ impl Kernel for BackwardFinish {
     }
 }
 
-/// Third pass backward: dx.
+/// Third pass backward: dx, which takes the place of dy.
+///
+/// Neither is then fetched or kept besides the other: on two threads dx elsewhere took a third longer.
 #[derive(Clone, Debug)]
 pub struct BackwardApply {
     /// What forward saved.
     pub saved: Saved,
-    /// `[N, C]`
-    pub dy: Matrix,
     /// γ `[C]`
     pub gamma: View,
     /// `[C]` from [`BackwardFinish`]
     pub d_gamma: View,
     /// `[C]` from [`BackwardFinish`]
     pub d_beta: View,
-    /// `[N, C]`
-    pub dx: Matrix,
+    /// `[N, C]`: dy before, dx after.
+    pub gradient: Matrix,
 }
 
 impl Kernel for BackwardApply {
@@ -218,54 +218,52 @@ impl Kernel for BackwardApply {
             Operand::read("y", self.saved.y),
             Operand::read("mean", self.saved.normaliser.mean),
             Operand::read("inv_std", self.saved.normaliser.inv_std),
-            Operand::read("dy", self.dy),
             Operand::read("gamma", self.gamma),
             Operand::read("d_gamma", self.d_gamma),
             Operand::read("d_beta", self.d_beta),
-            Operand::write("dx", self.dx),
+            Operand::update("gradient", self.gradient),
         ]
     }
 
     fn flops(&self) -> u64 {
-        10 * self.dx.view.len as u64
+        10 * self.gradient.view.len as u64
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let c = self.dx.cols;
+        let c = self.gradient.cols;
         let activation = self.saved.activation;
-        let per_row = T::one() / T::of(self.dx.rows as f64);
-        let ([x, y, mean, inv_std, dy, gamma, d_gamma, d_beta], [dx]) = memory.real.access(
+        let per_row = T::one() / T::of(self.gradient.rows as f64);
+        let ([x, y, mean, inv_std, gamma, d_gamma, d_beta], [gradient]) = memory.real.access(
             [
                 self.saved.x.view,
                 self.saved.y.view,
                 self.saved.normaliser.mean,
                 self.saved.normaliser.inv_std,
-                self.dy.view,
                 self.gamma,
                 self.d_gamma,
                 self.d_beta,
             ],
-            [self.dx.view],
+            [self.gradient.view],
         );
-        parallel::chunks(&memory.team, dx, c, |first, dx| {
+        parallel::chunks(&memory.team, gradient, c, |first, gradient| {
             let rows = x[first..].chunks_exact(c).zip(y[first..].chunks_exact(c));
-            let rows = rows.zip(dy[first..].chunks_exact(c));
-            let rows = dx.chunks_exact_mut(c).zip(rows);
+            let rows = gradient.chunks_exact_mut(c).zip(rows);
             parallel::simd(
                 #[inline(always)]
                 || {
                     with_activation!(activation, F => {
-                        for (dx, ((x, y), dy)) in rows {
-                            let values = x.iter().zip(y).zip(dy).zip(mean).zip(inv_std);
+                        for (gradient, (x, y)) in rows {
+                            let values = x.iter().zip(y).zip(mean).zip(inv_std);
                             let channels = gamma.iter().zip(d_gamma).zip(d_beta);
                             for (
-                                (dx, ((((&x, &y), &dy), &mean), &inv_std)),
+                                (gradient, (((&x, &y), &mean), &inv_std)),
                                 ((&gamma, &d_gamma), &d_beta),
-                            ) in dx.iter_mut().zip(values).zip(channels)
+                            ) in gradient.iter_mut().zip(values).zip(channels)
                             {
-                                let g = dy * F.slope(y);
+                                let g = *gradient * F.slope(y);
                                 let normalised = (x - mean) * inv_std;
-                                *dx = gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
+                                *gradient =
+                                    gamma * inv_std * (g - (d_beta + normalised * d_gamma) * per_row);
                             }
                         }
                     });
@@ -277,8 +275,8 @@ impl Kernel for BackwardApply {
     fn gpu(&self) -> Dispatch {
         Dispatch {
             constants: vec![("ACTIVATION", self.saved.activation.code())],
-            dims: vec![self.dx.rows as u32, self.dx.cols as u32],
-            groups: linear_groups(self.dx.view.len),
+            dims: vec![self.gradient.rows as u32, self.gradient.cols as u32],
+            groups: linear_groups(self.gradient.view.len),
         }
     }
 }
