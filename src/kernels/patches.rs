@@ -122,17 +122,14 @@ impl Bordered {
             1
         };
         let run = together * self.channels;
-        let runs = window.taps() / together;
+        let ([rows, cols], [down, right]) = (window.kernel, window.dilation);
+        let cols_of = move || (0..cols).step_by(together);
         for (corner, patch) in self.corners(window).zip(patches.chunks_exact(line)) {
-            for (index, patch) in patch.chunks_exact(run).take(runs).enumerate() {
-                let tap = index * together;
-                let (row, col) = (tap / window.kernel[1], tap % window.kernel[1]);
-                let place = self.place(row * window.dilation[0], col * window.dilation[1]);
-                let whole = &mut whole[corner + place..][..run];
-                whole
-                    .iter_mut()
-                    .zip(patch)
-                    .for_each(|(whole, &value)| *whole += value);
+            let taps = (0..rows).flat_map(|row| cols_of().map(move |col| [row, col]));
+            for ([row, col], patch) in taps.zip(patch.chunks(run)) {
+                let place = corner + self.place(row * down, col * right);
+                let whole = whole[place..][..run].iter_mut();
+                whole.zip(patch).for_each(|(whole, &value)| *whole += value);
             }
         }
     }
