@@ -237,25 +237,24 @@ fn task_size<T>([m, k, n]: [usize; 3], in_place: bool, threads: usize) -> [usize
     /// Depth of all panels that a task has side by side.
     const STRIP: usize = DEPTH / 2;
     const TASKS_PER_THREAD: usize = 2;
-    const LEAST_ROWS: usize = 32;
     let tasks = if threads > 1 {
         TASKS_PER_THREAD * threads
     } else {
         1
     };
     // What is packed is packed again for each block of rows.
-    let cheap_blocks = if in_place { m / LEAST_ROWS } else { 1 };
+    let least_rows = if in_place { 32 } else { 256 };
+    let most_blocks = (m / least_rows).max(1);
     let panels = n.div_ceil(width::<T>());
     let strips = panels
         .div_ceil((STRIP / k).max(1))
-        .max(tasks.div_ceil(cheap_blocks.max(1)));
+        .max(tasks.div_ceil(most_blocks));
     let across = if strips > 1 {
         panels.div_ceil(strips.next_multiple_of(threads))
     } else {
         panels
     };
-    let blocks = tasks.div_ceil(panels.div_ceil(across));
-    let blocks = blocks.min(m / LEAST_ROWS).max(1);
+    let blocks = tasks.div_ceil(panels.div_ceil(across)).min(most_blocks);
     [m.div_ceil(blocks), across * width::<T>()]
 }
 
@@ -386,7 +385,8 @@ mod tests {
                 for in_place in [false, true] {
                     let [rows, cols] = task_size::<f32>([m, k, n], in_place, threads);
                     let tasks = m.div_ceil(rows) * n.div_ceil(cols);
-                    let possible = m.div_ceil(32) * n.div_ceil(width::<f32>());
+                    let blocks = m / if in_place { 32 } else { 256 };
+                    let possible = blocks.max(1) * n.div_ceil(width::<f32>());
                     assert!(
                         tasks >= possible.min(2 * threads),
                         "{m}×{k}×{n}, {threads} threads: {tasks}"
