@@ -113,26 +113,17 @@ impl Bordered {
     }
 
     /// `whole[corner + tap] += patches[position, tap]`: the adjoint of reading patches, which lie `line`
-    /// apart.
-    pub fn scatter<T: Scalar>(&self, window: &Window, patches: &[T], line: usize, whole: &mut [T]) {
-        // Taps side by side lie side by side.
-        let together = if window.dilation[1] == 1 {
-            window.kernel[1]
-        } else {
-            1
-        };
-        let run = together * self.channels;
-        let runs = window.taps() / together;
-        for (corner, patch) in self.corners(window).zip(patches.chunks_exact(line)) {
-            for (index, patch) in patch.chunks_exact(run).take(runs).enumerate() {
-                let tap = index * together;
-                let (row, col) = (tap / window.kernel[1], tap % window.kernel[1]);
-                let place = self.place(row * window.dilation[0], col * window.dilation[1]);
-                let whole = &mut whole[corner + place..][..run];
-                whole
-                    .iter_mut()
-                    .zip(patch)
-                    .for_each(|(whole, &value)| *whole += value);
+    /// apart; `corners` as [`corners`](Self::corners) yields them.
+    pub fn scatter<T: Scalar>(
+        &self,
+        window: &Window,
+        corners: &[usize],
+        (patches, line): (&[T], usize),
+        whole: &mut [T],
+    ) {
+        for (tap, place) in self.taps(window).enumerate() {
+            for (corner, patch) in corners.iter().zip(patches.chunks_exact(line)) {
+                whole[corner + place] += patch[tap];
             }
         }
     }
