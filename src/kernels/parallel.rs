@@ -97,18 +97,25 @@ pub(super) fn each_part<P: Parts>(
 }
 
 /// Calls `work(member, parts)` on the team's members, who take parts, each with its index, until none is
-/// left: what `work` prepares is prepared once for each member, not once for each part.
+/// left: what `work` prepares is prepared once for each member, not once for each part. They take
+/// neighbours together: a processor that reads ahead would else fetch what another is writing.
 pub(super) fn each_member<P: Parts>(
     team: &Team,
     parts: P,
     work: impl Fn(usize, &mut dyn Iterator<Item = (usize, P::Part)>) + Sync,
 ) {
+    /// So many that all members end at about the same time.
+    const SHARES: usize = 8;
     let (next, count) = (AtomicUsize::new(0), parts.count());
+    let at_a_time = (count / (SHARES * team.threads())).max(1);
     team.share_out(team.threads().min(count), |member, _| {
-        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&index| index < count);
+        let take = || {
+            let first = next.fetch_add(at_a_time, Ordering::Relaxed);
+            (first < count).then(|| first..count.min(first + at_a_time))
+        };
         // SAFETY: every index comes once.
         let part = |index| (index, unsafe { parts.part(index) });
-        work(member, &mut std::iter::from_fn(take).map(part));
+        work(member, &mut std::iter::from_fn(take).flatten().map(part));
     });
 }
 

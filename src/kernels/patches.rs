@@ -113,23 +113,17 @@ impl Bordered {
     }
 
     /// `whole[corner + tap] += patches[position, tap]`: the adjoint of reading patches, which lie `line`
-    /// apart.
-    pub fn scatter<T: Scalar>(&self, window: &Window, patches: &[T], line: usize, whole: &mut [T]) {
-        // Taps side by side lie side by side.
-        let together = if window.dilation[1] == 1 {
-            window.kernel[1]
-        } else {
-            1
-        };
-        let run = together * self.channels;
-        let ([rows, cols], [down, right]) = (window.kernel, window.dilation);
-        let cols_of = move || (0..cols).step_by(together);
-        for (corner, patch) in self.corners(window).zip(patches.chunks_exact(line)) {
-            let taps = (0..rows).flat_map(|row| cols_of().map(move |col| [row, col]));
-            for ([row, col], patch) in taps.zip(patch.chunks(run)) {
-                let place = corner + self.place(row * down, col * right);
-                let whole = whole[place..][..run].iter_mut();
-                whole.zip(patch).for_each(|(whole, &value)| *whole += value);
+    /// apart; `corners` as [`corners`](Self::corners) yields them.
+    pub fn scatter<T: Scalar>(
+        &self,
+        window: &Window,
+        corners: &[usize],
+        (patches, line): (&[T], usize),
+        whole: &mut [T],
+    ) {
+        for (tap, place) in self.taps(window).enumerate() {
+            for (corner, patch) in corners.iter().zip(patches.chunks_exact(line)) {
+                whole[corner + place] += patch[tap];
             }
         }
     }

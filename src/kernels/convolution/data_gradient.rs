@@ -48,10 +48,10 @@ impl DataGradient {
 
     /// One image: `patches = dy · weightᵀ`, then `dx = patchesᵀ(patches)`.
     ///
-    /// `weight` is `weightᵀ`, packed whole.
+    /// `weight` is `weightᵀ`, packed whole; `places` are the maps' and then the windows' corners.
     fn multiply_then_add<T: Scalar>(
         &self,
-        (dy, weight, steps): (&[T], &[T], &mut [usize]),
+        (dy, weight, places): (&[T], &[T], &[usize]),
         (patches, whole): (&mut [T], &mut [T]),
         dx: &mut [T],
     ) {
@@ -62,7 +62,7 @@ impl DataGradient {
             ..
         } = self.shape();
         let side = Bordered::larger(&self.window, channels);
-        fill(steps, 0..maps);
+        let (steps, corners) = places.split_at(maps);
         let left = Left {
             values: dy,
             row: |i: usize| i * maps,
@@ -75,7 +75,7 @@ impl DataGradient {
         // SAFETY: the scratch memory is this task's alone.
         unsafe { multiply(0..area, left, weight, target, |i| i * line, false) };
         whole.fill(T::zero());
-        side.scatter(&self.window, patches, line, whole);
+        side.scatter(&self.window, corners, (patches, line), whole);
         side.unframe(whole, dx);
     }
 
@@ -214,7 +214,7 @@ impl Kernel for DataGradient {
             let whole = Bordered::larger(&self.window, channels).len();
             return ScratchSize {
                 reals: packed_len::<f32>(maps, depth) + area * patch_line(depth) + whole,
-                places: maps,
+                places: maps + area,
             };
         }
         let whole = Bordered::smaller(&self.window, maps).len();
@@ -247,6 +247,8 @@ impl Kernel for DataGradient {
                     let side = Bordered::larger(&self.window, channels);
                     let whole = &mut whole[..side.len()];
                     pack(weight, [1, maps], [maps, depth], packed);
+                    fill(&mut places[..maps], 0..maps);
+                    fill(&mut places[maps..], side.corners(&self.window));
                     for (image, dx) in parts {
                         let dy = &dy[image * area * maps..][..area * maps];
                         self.multiply_then_add((dy, packed, places), (patches, whole), dx);
