@@ -14,9 +14,10 @@
 //! The noise of element e of the batch at a step is a pure function of (seed, stream, step, e):
 //! see [`super::random`].
 
+use super::parallel::{self, chunks_of, each_part};
 use super::random::{LANES, Stream, normal_pair, philox};
 use super::warp::{Warp, warp};
-use super::{Dispatch, Kernel, linear_groups, parallel, shader};
+use super::{Dispatch, Kernel, linear_groups, shader};
 use crate::device::cpu::Memory;
 use crate::image::ImageShape;
 use crate::plan::{Cost, Matrix, Operand, View};
@@ -110,35 +111,32 @@ impl Kernel for Gather {
         let images = memory.bytes.read(self.images);
         let ([], [clean, noisy]) = memory.real.access([], [self.clean.view, self.noisy.view]);
 
-        parallel::chunks(&memory.team, clean, features, |first, clean| {
-            let rows = &batch[first / features..];
-            for (clean, &image) in clean.chunks_exact_mut(features).zip(rows) {
-                let pixels = &images[image as usize * features..][..features];
-                for (clean, &pixel) in clean.iter_mut().zip(pixels) {
-                    *clean = T::of(f64::from(f32::from(pixel) / 255.0));
-                }
-            }
-        });
-        if self.noise.warp.is_none() {
-            noisy.copy_from_slice(clean);
-        } else {
-            let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
-            parallel::chunks(&memory.team, noisy, features, |first, noisy| {
-                let images = clean[first..].chunks_exact(features);
-                for (i, (noisy, clean)) in noisy.chunks_exact_mut(features).zip(images).enumerate()
-                {
-                    let map = ranges.draw(first / features + i, step, stream, self.noise.key());
-                    parallel::simd(
-                        #[inline(always)]
-                        || warp(&map, self.image, clean, noisy),
-                    );
-                }
-            });
-        }
-        parallel::chunks(&memory.team, noisy, WORDS * LANES, |first, noisy| {
+        let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
+        // Tasks of whole images and whole blocks of random numbers.
+        let rows = (1..=WORDS * LANES).find(|rows| (rows * features).is_multiple_of(WORDS * LANES));
+        let size = rows.expect("the last is a multiple") * features;
+        let parts = (chunks_of(clean, size), chunks_of(noisy, size));
+        each_part(&memory.team, parts, |_, index, (clean, noisy)| {
             parallel::simd(
                 #[inline(always)]
                 || {
+                    let first = index * size;
+                    let rows = first / features..;
+                    let images_of_batch = clean
+                        .chunks_exact_mut(features)
+                        .zip(noisy.chunks_exact_mut(features));
+                    for (row, (clean, noisy)) in rows.zip(images_of_batch) {
+                        let pixels = &images[batch[row] as usize * features..][..features];
+                        for (clean, &pixel) in clean.iter_mut().zip(pixels) {
+                            *clean = T::of(f64::from(f32::from(pixel) / 255.0));
+                        }
+                        if self.noise.warp.is_none() {
+                            noisy.copy_from_slice(clean);
+                        } else {
+                            let map = ranges.draw(row, step, stream, self.noise.key());
+                            warp(&map, self.image, clean, noisy);
+                        }
+                    }
                     for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
                         let counter = (first / WORDS + block * LANES) as u32;
                         let mut noise = [0.0; WORDS * LANES];

@@ -102,16 +102,25 @@ fn ln(x: f32) -> f32 {
     exponent * std::f32::consts::LN_2 + 2.0 * s * series
 }
 
+/// A whole number from 0 to 2³² − 1 as an integer. `as` would saturate, which takes a branch a lane.
+#[inline(always)]
+pub(super) fn whole(x: f32) -> u32 {
+    // Where doubles are 1 apart, the last bits count.
+    const TWO_POW_52: f64 = 4_503_599_627_370_496.0;
+    (f64::from(x) + TWO_POW_52).to_bits() as u32
+}
+
 /// (sin 2πt, cos 2πt) for t ∈ [0, 1): the nearest quarter turn, then Taylor's series within ±π/4.
 #[inline(always)]
 pub(super) fn sin_cos_turn(turn: f32) -> (f32, f32) {
     let quarters = turn * 4.0;
-    let nearest = (quarters + 0.5) as i32;
-    let angle = (quarters - nearest as f32) * std::f32::consts::FRAC_PI_2;
+    let nearest = (quarters + 0.5).floor();
+    let angle = (quarters - nearest) * std::f32::consts::FRAC_PI_2;
     let a2 = angle * angle;
     let sin = angle
         * (1.0 - a2 * (1.0 / 6.0 - a2 * (1.0 / 120.0 - a2 * (1.0 / 5040.0 - a2 / 362_880.0))));
     let cos = 1.0 - a2 * (0.5 - a2 * (1.0 / 24.0 - a2 * (1.0 / 720.0 - a2 / 40_320.0)));
+    let nearest = whole(nearest);
     let (s, c) = if nearest & 1 == 0 {
         (sin, cos)
     } else {
@@ -141,6 +150,13 @@ mod tests {
         let whole = philox(0, 5, 7, [11, 13]);
         for word in 0..4 {
             assert_eq!(ahead[word][..LANES - 3], whole[word][3..]);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_become_integers() {
+        for x in [0, 1, 2, 255, (1 << 23) - 1, (1 << 24) - 1, 1 << 24, 1 << 31] {
+            assert_eq!(whole(x as f32), x);
         }
     }
 

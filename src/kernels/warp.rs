@@ -12,7 +12,7 @@
 //! Source: Simard, Steinkraus and Platt, “Best practices for convolutional neural networks applied to
 //! visual document analysis” (2003).
 
-use super::random::{philox, sin_cos_turn};
+use super::random::{philox, sin_cos_turn, whole};
 use crate::image::ImageShape;
 use crate::scalar::Scalar;
 
@@ -56,31 +56,74 @@ impl Warp {
     }
 }
 
+/// Pixels of a row whose corners are found side by side, one to a vector lane.
+const LANES: usize = 16;
+
+/// The four pixels that each pixel of a distorted image lies between, and their shares in it.
+struct Corners {
+    /// Places in the image; one past its end where the pixel lies outside.
+    places: [[u32; LANES]; 4],
+    /// 0 where the pixel lies outside.
+    weights: [[f32; LANES]; 4],
+}
+
+impl Corners {
+    /// Those of the pixels from column `first` on in a row.
+    #[inline(always)]
+    fn of(map: &Map, shape: ImageShape, row: usize, first: usize) -> Corners {
+        let [height, width] = shape.size().map(|side| side as f32);
+        let centre = [height, width].map(|side| 0.5 * (side - 1.0));
+        let y = row as f32 - centre[0];
+        let mut corners = Corners {
+            places: [[0; LANES]; 4],
+            weights: [[0.0; LANES]; 4],
+        };
+        for lane in 0..LANES {
+            let x = (first + lane) as f32 - centre[1];
+            let at = [0, 1].map(|i| map[i][0] * y + map[i][1] * x + map[i][2] + centre[i]);
+            let corner = at.map(f32::floor);
+            let part = [at[0] - corner[0], at[1] - corner[1]];
+            let share = |far: f32, part: f32| if far == 1.0 { part } else { 1.0 - part };
+            for (i, (down, across)) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)]
+                .into_iter()
+                .enumerate()
+            {
+                let (y, x) = (corner[0] + down, corner[1] + across);
+                // `&`, not `&&`: branches would be in the way of vector code.
+                let inside = (y >= 0.0) & (x >= 0.0) & (y < height) & (x < width);
+                let weight = share(down, part[0]) * share(across, part[1]);
+                // Exact: an image has at most 2²⁴ values.
+                let place = if inside {
+                    y * width + x
+                } else {
+                    height * width
+                };
+                corners.places[i][lane] = whole(place);
+                corners.weights[i][lane] = if inside { weight } else { 0.0 };
+            }
+        }
+        corners
+    }
+}
+
 /// Writes the distorted `image` to `warped`.
 #[inline(always)]
 pub(super) fn warp<T: Scalar>(map: &Map, shape: ImageShape, image: &[T], warped: &mut [T]) {
-    let [height, width] = shape.size();
-    let centre = shape.size().map(|side| 0.5 * (side - 1) as f32);
-    let pixel = |y: f32, x: f32| -> Option<&[T]> {
-        let inside = y >= 0.0 && x >= 0.0 && y < height as f32 && x < width as f32;
-        inside
-            .then(|| &image[(y as usize * width + x as usize) * shape.channels..][..shape.channels])
-    };
-    for (i, warped) in warped.chunks_exact_mut(shape.channels).enumerate() {
-        let (y, x) = (
-            (i / width) as f32 - centre[0],
-            (i % width) as f32 - centre[1],
-        );
-        let at = [0, 1].map(|i| map[i][0] * y + map[i][1] * x + map[i][2] + centre[i]);
-        let corner = at.map(f32::floor);
-        let part = [at[0] - corner[0], at[1] - corner[1]];
-        warped.fill(T::zero());
-        for (down, across) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)] {
-            let share = |far: f32, part: f32| if far == 1.0 { part } else { 1.0 - part };
-            let weight = share(down, part[0]) * share(across, part[1]);
-            if let Some(pixel) = pixel(corner[0] + down, corner[1] + across) {
-                for (warped, &value) in warped.iter_mut().zip(pixel) {
-                    *warped += T::of(f64::from(weight)) * value;
+    let ImageShape {
+        width, channels, ..
+    } = shape;
+    for (y, row) in warped.chunks_exact_mut(width * channels).enumerate() {
+        for (i, pixels) in row.chunks_mut(LANES * channels).enumerate() {
+            let Corners { places, weights } = Corners::of(map, shape, y, i * LANES);
+            for channel in 0..channels {
+                let values = pixels[channel..].iter_mut().step_by(channels);
+                for (lane, warped) in (0..LANES).zip(values) {
+                    *warped = T::zero();
+                    for corner in 0..4 {
+                        let place = places[corner][lane] as usize * channels + channel;
+                        let value = image.get(place).copied().unwrap_or(T::zero());
+                        *warped += T::of(f64::from(weights[corner][lane])) * value;
+                    }
                 }
             }
         }
