@@ -113,7 +113,7 @@ impl Kernel for Gather {
 
         let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
         // Tasks of whole images and whole blocks of random numbers.
-        let rows = (1..=WORDS * LANES).find(|rows| rows * features % (WORDS * LANES) == 0);
+        let rows = (1..=WORDS * LANES).find(|rows| (rows * features).is_multiple_of(WORDS * LANES));
         let size = rows.expect("the last is a multiple") * features;
         let parts = (chunks_of(clean, size), chunks_of(noisy, size));
         each_part(&memory.team, parts, |_, index, (clean, noisy)| {
