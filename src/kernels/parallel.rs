@@ -97,21 +97,38 @@ pub(super) fn each_part<P: Parts>(
 }
 
 /// Calls `work(member, parts)` on the team's members, who take parts, each with its index, until none is
-/// left: what `work` prepares is prepared once for each member, not once for each part. They take
-/// neighbours together: a processor that reads ahead would else fetch what another is writing.
+/// left: what `work` prepares is prepared once for each member, not once for each part.
+///
+/// As with [`Team::share_out`], members begin with parts of their own. They take neighbours together: a
+/// processor that reads ahead would else fetch what another is writing.
 pub(super) fn each_member<P: Parts>(
     team: &Team,
     parts: P,
     work: impl Fn(usize, &mut dyn Iterator<Item = (usize, P::Part)>) + Sync,
 ) {
-    /// So many that all members end at about the same time.
-    const SHARES: usize = 8;
-    let (next, count) = (AtomicUsize::new(0), parts.count());
-    let at_a_time = (count / (SHARES * team.threads())).max(1);
-    team.share_out(team.threads().min(count), |member, _| {
+    /// With more members than that, some have a share together.
+    const MOST_SHARES: usize = 16;
+    /// So many pieces of a share that all members end at about the same time.
+    const PIECES: usize = 8;
+    let (members, count) = (team.threads(), parts.count());
+    let shares = members.min(MOST_SHARES);
+    let start = |share: usize| share * count / shares;
+    let next: [_; MOST_SHARES] = std::array::from_fn(|share| AtomicUsize::new(start(share)));
+    let at_a_time = (count / (PIECES * members)).max(1);
+    team.share_out(members.min(count), |member, _| {
+        let mut order = (0..shares)
+            .map(|share| (member + share) % shares)
+            .peekable();
         let take = || {
-            let first = next.fetch_add(at_a_time, Ordering::Relaxed);
-            (first < count).then(|| first..count.min(first + at_a_time))
+            while let Some(&share) = order.peek() {
+                let first = next[share].fetch_add(at_a_time, Ordering::Relaxed);
+                let end = start(share + 1);
+                if first < end {
+                    return Some(first..end.min(first + at_a_time));
+                }
+                order.next();
+            }
+            None
         };
         // SAFETY: every index comes once.
         let part = |index| (index, unsafe { parts.part(index) });

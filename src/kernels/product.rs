@@ -27,29 +27,16 @@
 //! factor through offsets as in Matthews, “High-performance tensor contraction without transposition”
 //! (2018).
 
+mod panels;
+
 use pulp::{Simd, WithSimd};
+
+pub(super) use panels::{Panels, pack, packed_len, panel_len, width};
 
 use crate::scalar::Scalar;
 
-/// Bytes of a packed row of b: two of the widest vectors.
-const PANEL_BYTES: usize = 128;
 /// Rows of a panel of b that are multiplied at a time: 128 KiB, part of a second-level cache.
 pub(super) const DEPTH: usize = 1024;
-
-/// Columns of a panel.
-pub(super) const fn width<T>() -> usize {
-    PANEL_BYTES / size_of::<T>()
-}
-
-/// Reals that `rows` rows of a packed panel take.
-pub(super) const fn panel_len<T>(rows: usize) -> usize {
-    rows * width::<T>()
-}
-
-/// Reals that `rows` by `cols` take, packed.
-pub(super) const fn packed_len<T>(rows: usize, cols: usize) -> usize {
-    cols.div_ceil(width::<T>()) * panel_len::<T>(rows)
-}
 
 /// Writes down what an iterator of as many yields.
 pub(super) fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
@@ -57,124 +44,6 @@ pub(super) fn fill(target: &mut [usize], values: impl Iterator<Item = usize>) {
         .iter_mut()
         .zip(values)
         .for_each(|(target, value)| *target = value);
-}
-
-/// Some columns of b, over some of its rows: panels of [`width`] columns side by side.
-#[derive(Clone, Copy)]
-pub(super) struct Panels<'a, T> {
-    /// From the first element on.
-    values: &'a [T],
-    /// From one row to the next.
-    row: usize,
-    /// From one panel to the next.
-    panel: usize,
-    /// Columns.
-    cols: usize,
-}
-
-impl<'a, T> Panels<'a, T> {
-    /// Whether so many columns can be read where they lie: only whole vectors are.
-    pub fn fit_in_place(cols: usize) -> bool {
-        cols.is_multiple_of(width::<T>() / 2)
-    }
-
-    /// Columns read where they lie, `row` from one row to the next.
-    pub fn in_place(values: &'a [T], row: usize, cols: usize) -> Self {
-        assert!(Self::fit_in_place(cols), "{cols} columns are packed");
-        Panels {
-            values,
-            row,
-            panel: width::<T>(),
-            cols,
-        }
-    }
-
-    /// `rows` by `cols` that [`pack`] has written.
-    pub fn packed(values: &'a [T], [rows, cols]: [usize; 2]) -> Self {
-        Panels {
-            values: &values[..packed_len::<T>(rows, cols)],
-            row: width::<T>(),
-            panel: panel_len::<T>(rows),
-            cols,
-        }
-    }
-}
-
-/// Copies `rows` by `cols` of a matrix, element (p, j) at `p · row + j · col` of `b`, into packed panels,
-/// one after the other, the last filled up with zeros. One of the two strides is 1.
-pub(super) fn pack<'a, T: Scalar>(
-    b: &[T],
-    strides: [usize; 2],
-    [rows, cols]: [usize; 2],
-    packed: &'a mut [T],
-) -> Panels<'a, T> {
-    let panels = packed.chunks_exact_mut(panel_len::<T>(rows));
-    for (first, panel) in (0..cols).step_by(width::<T>()).zip(panels) {
-        let cols = width::<T>().min(cols - first);
-        pack_panel(&b[first * strides[1]..], strides, [rows, cols], panel);
-    }
-    Panels::packed(packed, [rows, cols])
-}
-
-/// [`pack`] of one panel.
-fn pack_panel<T: Scalar>(
-    b: &[T],
-    [row, col]: [usize; 2],
-    [rows, cols]: [usize; 2],
-    packed: &mut [T],
-) {
-    let lines = packed.chunks_exact_mut(width::<T>());
-    match row {
-        1 => transpose(b, col, [rows, cols], packed),
-        // A length known to the compiler: a few vector moves instead of a call.
-        _ if cols == width::<T>() => {
-            for (packed, b) in lines.zip(b.chunks(row)) {
-                packed.copy_from_slice(&b[..width::<T>()]);
-            }
-        }
-        _ => {
-            for (packed, b) in lines.zip(b.chunks(row)) {
-                let (values, padding) = packed.split_at_mut(cols);
-                values.copy_from_slice(&b[..cols]);
-                padding.fill(T::zero());
-            }
-        }
-    }
-}
-
-/// [`pack`] of a transposed matrix: columns of b lie in one piece each, `col` apart.
-///
-/// Square by square, so that what is read and what is written both are whole pieces of lines, and the
-/// compiler makes shuffles of it.
-fn transpose<T: Scalar>(b: &[T], col: usize, [rows, cols]: [usize; 2], packed: &mut [T]) {
-    const SIDE: usize = 8;
-    let width = width::<T>();
-    if cols < width {
-        packed.fill(T::zero());
-    }
-    for first_row in (0..rows).step_by(SIDE) {
-        for first_col in (0..cols).step_by(SIDE) {
-            let (height, across) = (SIDE.min(rows - first_row), SIDE.min(cols - first_col));
-            let from = &b[first_col * col + first_row..];
-            let to = &mut packed[first_row * width + first_col..];
-            if [height, across] == [SIDE; 2] {
-                let mut square = [[T::zero(); SIDE]; SIDE];
-                for (j, column) in square.iter_mut().enumerate() {
-                    column.copy_from_slice(&from[j * col..][..SIDE]);
-                }
-                for i in 0..SIDE {
-                    let row: [T; SIDE] = std::array::from_fn(|j| square[j][i]);
-                    to[i * width..][..SIDE].copy_from_slice(&row);
-                }
-            } else {
-                for j in 0..across {
-                    for i in 0..height {
-                        to[i * width + j] = from[j * col + i];
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Where y lies, shared by threads that each write elements of their own.
