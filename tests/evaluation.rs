@@ -168,6 +168,44 @@ fn neighbours_among_chunks_of_references_are_those_of_f64_but_for_ties_within_ro
 }
 
 #[test]
+fn a_search_of_drawn_rows_alone_answers_as_one_of_all_rows() {
+    let mut data = mnist::load().expect("bundled");
+    data.truncate(3000, 40);
+    let all: Vec<u32> = (0..3000).collect();
+    // Every row stands for three, so that many are equally near.
+    let source = |&index: &u32| index as usize / 3;
+    let sizes = vec![10, 40];
+    let lists = nested_draws(&data.train_labels, 10, &sizes, 20, Sampling::Uniform, 5);
+    let lists = lists.expect("enough labels");
+    let draws = Draws { lists, sizes };
+    let used = Draws::used(std::slice::from_ref(&draws));
+    assert!(used.is_sorted() && used.len() < 800);
+
+    let search = |rows: &[u32], draws: &Draws| {
+        let shape = [data.test.count, rows.len(), data.train.width()];
+        let groups = [(draws.lists.len(), draws.sizes.clone())];
+        let mut search = Search::new(&cpu(), shape, &Distance::ALL, nearest::K, &groups);
+        let search = search.as_mut().expect("fits");
+        search
+            .set_references(&data.train, rows.iter().map(source))
+            .expect("copied");
+        search.set_draws(0, draws).expect("fits");
+        let found = search.run(&data.test, 0..data.test.count).expect("runs");
+        let mut lists = Vec::new();
+        for query in 0..data.test.count {
+            for found in &found[0] {
+                for (draw, size) in (0..20).flat_map(|draw| [(draw, 0), (draw, 1)]) {
+                    let neighbours = found.neighbours(query, draw, size).iter();
+                    lists.push(neighbours.map(|&i| rows[i as usize]).collect::<Vec<_>>());
+                }
+            }
+        }
+        lists
+    };
+    assert_eq!(search(&used, &draws.among(&used)), search(&all, &draws));
+}
+
+#[test]
 fn a_search_of_all_alone_which_filters_finds_what_one_beside_draws_finds() {
     let mut data = mnist::load().expect("bundled");
     data.truncate(2500, 100);

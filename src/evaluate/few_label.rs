@@ -127,10 +127,15 @@ pub fn few_label(
     if groups.is_empty() {
         return Ok(vec![]); // nothing to search for, and no reason to hold the references twice
     }
-    let mut measured = Vec::new();
-    for (part, pair) in [raw, features].into_iter().enumerate() {
-        let progress = |done: f64| progress((part as f64 + done) / 2.0);
-        measured.push(measure(backend, pair, labels, &groups, &progress)?);
+    let searches: Vec<&[Draws]> = searches(&groups, labels.0.len()).collect();
+    let mut measured = [vec![], vec![]];
+    for (part, (pair, tallies)) in [raw, features].into_iter().zip(&mut measured).enumerate() {
+        for (index, groups) in searches.iter().enumerate() {
+            let part = part * searches.len() + index;
+            let parts = 2 * searches.len();
+            let progress = |done: f64| progress((part as f64 + done) / parts as f64);
+            tallies.extend(measure(backend, pair, labels, groups, &progress)?);
+        }
     }
     let mut rows = Vec::new();
     for (group, draws) in groups.iter().enumerate() {
@@ -195,6 +200,14 @@ fn groups(labels: &[u8], classes: usize, setting: &FewLabel) -> Result<Vec<Draws
     Ok(groups)
 }
 
+/// The groups that share a search: all, unless what the many draws use is so little that searching it
+/// apart from everything is less work.
+fn searches(groups: &[Draws], rows: usize) -> impl Iterator<Item = &[Draws]> {
+    let used = Draws::used(&groups[..1]).len();
+    let together = if 2 * used < rows { 1 } else { groups.len() };
+    groups.chunks(together)
+}
+
 /// Test images classified rightly in one group's draws: with k = 1 and with the chosen k, by each
 /// distance.
 struct Tally {
@@ -224,7 +237,7 @@ impl Tally {
 /// Chosen k of one group: `[size][distance][draw]`.
 type Choices = Vec<[Vec<usize>; 2]>;
 
-/// Accuracies of one representation in every group.
+/// Accuracies of one representation in every group, by one search of the rows that they use.
 fn measure(
     backend: &Backend,
     (train, test): Pair<'_>,
@@ -234,23 +247,26 @@ fn measure(
 ) -> Result<Vec<Tally>, FewLabelError> {
     /// Part of the time that choosing k takes, roughly.
     const CHOOSING: f64 = 0.3;
+    let used = Draws::used(groups);
     let shapes: Vec<_> = groups
         .iter()
         .map(|draws| (draws.lists.len(), draws.sizes.clone()))
         .collect();
     // Whole groups of queries: part of one would take as much memory.
-    let groups_of_queries = DISTANCE_BYTES / (4 * train.count() * nearest::LANES);
+    let groups_of_queries = DISTANCE_BYTES / (4 * used.len() * nearest::LANES);
     let block = (groups_of_queries * nearest::LANES).clamp(nearest::LANES, BLOCK);
     let mut search = Search::new(
         backend,
-        [block, train.count(), train.width()],
+        [block, used.len(), train.width()],
         &Distance::ALL,
         nearest::K,
         &shapes,
     )?;
-    search.set_references(train, 0..train.count())?;
+    let references = || used.iter().map(|&index| index as usize);
+    search.set_references(train, references())?;
+    let reference_labels: Vec<u8> = references().map(|index| train_labels[index]).collect();
     for (group, draws) in groups.iter().enumerate() {
-        search.set_draws(group, draws)?;
+        search.set_draws(group, &draws.among(&used))?;
     }
 
     let mut choices = Vec::new();
@@ -283,8 +299,8 @@ fn measure(
                         for query in block.clone() {
                             let near = found[distance].neighbours(query - first, draw, size);
                             for (hits, k) in hits.iter_mut().zip(ks) {
-                                let right = vote(near, k, train_labels) == Some(test_labels[query]);
-                                *hits += usize::from(right);
+                                let label = vote(near, k, &reference_labels);
+                                *hits += usize::from(label == Some(test_labels[query]));
                             }
                         }
                     }

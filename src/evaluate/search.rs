@@ -41,6 +41,29 @@ pub struct Draws {
 }
 
 impl Draws {
+    /// The references that any of the groups' draws uses, ascending.
+    pub fn used(groups: &[Draws]) -> Vec<u32> {
+        let lists = groups.iter().flat_map(|draws| &draws.lists);
+        let mut used: Vec<u32> = lists.flatten().copied().collect();
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+
+    /// The same draws among the references `used` alone. Where these ascend, they are found in the same
+    /// order, whichever are equally near.
+    ///
+    /// Panics if a draw uses others.
+    pub fn among(&self, used: &[u32]) -> Draws {
+        let place = |index| used.binary_search(index).expect("a reference in use") as u32;
+        Draws {
+            lists: (self.lists.iter())
+                .map(|list| list.iter().map(place).collect())
+                .collect(),
+            sizes: self.sizes.clone(),
+        }
+    }
+
     /// The lists one after the other, each sorted between its prefixes: the prefixes stay the same
     /// sets, and memory is walked forwards.
     fn sorted(&self) -> Vec<u32> {
