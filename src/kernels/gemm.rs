@@ -17,8 +17,8 @@
 //! ```
 //! 2·m·n·k FLOPs.
 //!
-//! CPU: panels of y's columns, each the work of one thread, which packs its panel of op(b) and reads
-//! op(a) where it lies: see `product.rs`.
+//! CPU: a task is some panels of y's columns and a block of its rows; it packs these panels of op(b), where
+//! that pays, and reads op(a) where it lies: see `product.rs`.
 //! GPU: a work-group computes a tile of y; 16 columns of op(a) and rows of op(b) at a time pass
 //! through workgroup memory; each thread keeps 4×4 sums in registers. A GPU has more places for
 //! work-groups than a small y has large tiles, so the tile depends on the shape:
