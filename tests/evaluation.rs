@@ -208,7 +208,7 @@ fn a_search_of_drawn_rows_alone_answers_as_one_of_all_rows() {
 #[test]
 fn a_search_of_all_alone_which_filters_finds_what_one_beside_draws_finds() {
     let mut data = mnist::load().expect("bundled");
-    data.truncate(2500, 100);
+    data.truncate(8500, 100); // with fewer references than 8192, nothing is filtered
     let features = |rows: &dyn Rows| {
         let mut values = vec![0.0; rows.count() * rows.width()];
         for (index, row) in values.chunks_exact_mut(rows.width()).enumerate() {
@@ -222,7 +222,7 @@ fn a_search_of_all_alone_which_filters_finds_what_one_beside_draws_finds() {
     let [mut train, test] = [&data.train, &data.test].map(|rows| features(rows));
     let width = train.width;
     // Ties: every fourth is the one before. And what has no distance, or none worth the name.
-    let (clean, unclean) = train.values.split_at_mut(2400 * width);
+    let (clean, unclean) = train.values.split_at_mut(8400 * width);
     for rows in clean.chunks_exact_mut(4 * width) {
         rows.copy_within(2 * width..3 * width, 3 * width);
     }
@@ -232,7 +232,7 @@ fn a_search_of_all_alone_which_filters_finds_what_one_beside_draws_finds() {
     {
         row[300..].fill(*value);
     }
-    for (count, k) in [(2400, 5), (2400, nearest::K), (2500, nearest::K), (3, 5)] {
+    for (count, k) in [(8400, 5), (8400, nearest::K), (8500, nearest::K), (3, 5)] {
         let shape = [test.count(), count, width];
         let search = |groups: &[(usize, Vec<usize>)]| {
             let backend = cpu();

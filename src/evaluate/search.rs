@@ -21,6 +21,8 @@ const SAMPLE: usize = 1024;
 /// Values in a row from which on a filter is worth while: its product is to be a quarter of the whole
 /// one at most.
 const FILTERED_WIDTH: usize = 4 * (DIRECTIONS + 1);
+/// References from which on it is: finding the directions takes as long as some hundred queries of so many.
+const FILTERED_REFERENCES: usize = 8 * SAMPLE;
 
 /// Bytes, at most, of the references that are searched at a time, and of their dots: on the CPU what
 /// stays in cache meanwhile; GPUs bind at least 128 MiB at a time.
@@ -171,7 +173,8 @@ impl Search {
         let only_all = shapes.iter().all(is_all);
         // GPUs have no use for a filter: what it lets through is scattered.
         let on_cpu = !matches!(backend, Backend::Gpu(_));
-        let filter = (on_cpu && only_all && width >= FILTERED_WIDTH).then(|| {
+        let worth_while = width >= FILTERED_WIDTH && references >= FILTERED_REFERENCES;
+        let filter = (on_cpu && only_all && worth_while).then(|| {
             let cols = DIRECTIONS + 1;
             let mut sketches = |name, rows| {
                 let sketch = plan.persistent(name, Element::Real, rows * cols);
