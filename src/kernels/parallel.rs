@@ -156,10 +156,15 @@ pub(super) trait Columns {
     fn run<const WIDTH: usize>(&mut self, first: usize);
 }
 
-/// Calls `work` for all columns, in pieces whose sums the compiler can keep in registers.
+/// Calls `work` for all columns, in pieces whose sums the compiler can keep in registers (of AVX-512,
+/// the largest), and wide enough that memory is read ahead.
 #[inline(always)]
 pub(super) fn each_column(cols: usize, mut work: impl Columns) {
     let mut first = 0;
+    while cols - first >= 64 {
+        work.run::<64>(first);
+        first += 64;
+    }
     while cols - first >= 32 {
         work.run::<32>(first);
         first += 32;
