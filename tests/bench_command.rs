@@ -103,7 +103,8 @@ fn kernels_are_the_launches_of_the_recipes_forward_and_both_gradients_apart() {
 #[test]
 fn neighbours_and_the_ladder_have_rows_too() {
     let folder = tempdir().expect("a folder");
-    let few = ["knn", "--queries", "30", "--references", "500"];
+    // Enough that the search filters.
+    let few = ["knn", "--queries", "30", "--references", "8500"];
     let few = [&few[..], &["--neighbours", "found.npy"]].concat();
     let found = rows(folder.path(), &few);
     assert_eq!(column(&found, "workload"), ["knn"]);
@@ -111,7 +112,7 @@ fn neighbours_and_the_ladder_have_rows_too() {
     // Those of the sketches, 2·Q·(R + D)·64, and little more; not the whole product's 2·Q·R·D.
     let operations = found[0]["gflops"].as_f64().expect("a number")
         * found[0]["median_ms"].as_f64().expect("too");
-    let sketches = 2.0 * 30.0 * (500.0 + 784.0) * 64.0 / 1e6;
+    let sketches = 2.0 * 30.0 * (8500.0 + 784.0) * 64.0 / 1e6;
     assert!(
         (sketches..1.2 * sketches).contains(&operations),
         "{operations}"
@@ -119,7 +120,7 @@ fn neighbours_and_the_ladder_have_rows_too() {
     let found = npy::read_matrix(&folder.path().join("found.npy")).expect("written");
     assert_eq!([found.rows, found.cols], [30, 5]);
     let mut data = mnist::load().expect("bundled");
-    data.truncate(500, 30);
+    data.truncate(8500, 30);
     for (query, found) in found.values.chunks(5).enumerate() {
         let row = |images: &Images, index: usize| {
             let mut row = vec![0.0; 784];
@@ -132,7 +133,7 @@ fn neighbours_and_the_ladder_have_rows_too() {
             let pairs = query.iter().zip(&reference);
             pairs.map(|(q, r)| (q - r) * (q - r)).sum()
         };
-        let mut sorted: Vec<f32> = (0..500).map(distance).collect();
+        let mut sorted: Vec<f32> = (0..8500).map(distance).collect();
         sorted.sort_by(f32::total_cmp);
         for (&index, expected) in found.iter().zip(sorted) {
             assert!(
