@@ -34,14 +34,7 @@ fn main(
     }
     // Beyond the last query, this once more.
     let q = min(query, dims.queries - 1u);
-    let start = query / 16u * K * 16u + query % 16u;
-    empty_list();
-    if dims.first > 0u {
-        for (var j = 0u; j < K; j++) {
-            list[j] = nearest[start + j * 16u];
-            indices[j] = neighbours[start + j * 16u];
-        }
-    }
+    take_up_list(query, dims.first);
     for (var r = 0u; r < dims.chunk; r++) {
         let norm = reference_norms[r];
         if distance_from(bounds[r * dims.queries + q], query_norms[q], norm) > list[K - 1u] {
@@ -53,8 +46,5 @@ fn main(
         }
         offer(distance_from(dot, query_norms[q], norm), dims.first + r);
     }
-    for (var j = 0u; j < K; j++) {
-        nearest[start + j * 16u] = list[j];
-        neighbours[start + j * 16u] = indices[j];
-    }
+    put_down_list(query);
 }

@@ -30,22 +30,12 @@ fn main(
     }
     // Beyond the last query, this once more.
     let q = min(query, dims.queries - 1u);
-    let start = query / 16u * K * 16u + query % 16u;
-    empty_list();
-    if dims.first > 0u {
-        for (var j = 0u; j < K; j++) {
-            list[j] = nearest[start + j * 16u];
-            indices[j] = neighbours[start + j * 16u];
-        }
-    }
+    take_up_list(query, dims.first);
     for (var r = 0u; r < dims.chunk; r++) {
         let candidate = dims.first + r;
         let dot = dots[r * dims.queries + q];
         let distance = distance_from(dot, query_norms[q], reference_norms[r]);
         offer(distance, candidate);
     }
-    for (var j = 0u; j < K; j++) {
-        nearest[start + j * 16u] = list[j];
-        neighbours[start + j * 16u] = indices[j];
-    }
+    put_down_list(query);
 }

@@ -26,8 +26,8 @@ const SPINS_BEFORE_YIELDING: usize = 2048;
 /// all end at about the same time.
 const PIECES: usize = 8;
 
-/// What is to be done: `task(member, index)` for every index.
-type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+/// What a member does with the tasks that it takes: `work(member, indices)`.
+type Work<'a> = dyn Fn(usize, &mut dyn Iterator<Item = usize>) + Sync + 'a;
 
 /// Threads that wait for work together.
 pub struct Team {
@@ -60,7 +60,7 @@ struct Counter(AtomicUsize);
 
 #[derive(Clone, Copy)]
 struct Job {
-    task: *const Task<'static>,
+    work: *const Work<'static>,
     count: usize,
     members: usize,
     /// Tasks that a member takes at a time: calls and counting should cost little beside the tasks.
@@ -137,19 +137,33 @@ impl Team {
     /// Where the team is at another caller's job, or a task shares out tasks itself, the calling
     /// thread does them all, as number 0. Panics if a task does.
     pub fn share_out(&self, count: usize, task: impl Fn(usize, usize) + Sync) {
+        self.each_member(count, |member, indices| {
+            indices.for_each(|index| task(member, index));
+        });
+    }
+
+    /// As [`share_out`](Self::share_out), but `work(member, indices)` is called once for each member that
+    /// has any tasks: what it prepares serves all of them. It must take every index that it is offered.
+    pub fn each_member(
+        &self,
+        count: usize,
+        work: impl Fn(usize, &mut dyn Iterator<Item = usize>) + Sync,
+    ) {
         let guard = self.busy.try_lock();
         if count <= 1 || self.members.is_empty() || guard.is_err() {
-            (0..count).for_each(|index| task(0, index));
+            if count > 0 {
+                work(0, &mut (0..count));
+            }
             return;
         }
         let shared = &*self.shared;
-        let task: &Task<'_> = &task;
-        // SAFETY: only the lifetime changes, and no member uses the task after this function: it
-        // closes the job and waits until nobody is at it, and `work` does not unwind.
-        let task = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
+        let work: &Work<'_> = &work;
+        // SAFETY: only the lifetime changes, and no member uses the work after this function: it
+        // closes the job and waits until nobody is at it, and `Shared::work` does not unwind.
+        let work = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
         let members = self.threads();
         let job = Job {
-            task,
+            work,
             count,
             members,
             at_a_time: (count / (PIECES * members)).max(1),
@@ -264,20 +278,20 @@ impl Shared {
 
     /// Takes tasks until there are none: first a member's own, then those others have not come to.
     fn work(&self, member: usize, job: Job) {
+        let share = |whose: usize| {
+            let (next, end) = (&self.next[whose].0, job.share(whose).end);
+            let take = move || {
+                let first = next.fetch_add(job.at_a_time, Ordering::Relaxed);
+                (first < end).then(|| first..end.min(first + job.at_a_time))
+            };
+            std::iter::from_fn(take).flatten()
+        };
+        let shares = (member..job.members).chain(0..member);
         let tasks = || {
-            for whose in (member..job.members).chain(0..member) {
-                let (next, end) = (&self.next[whose].0, job.share(whose).end);
-                loop {
-                    let first = next.fetch_add(job.at_a_time, Ordering::Relaxed);
-                    if first >= end {
-                        break;
-                    }
-                    for index in first..end.min(first + job.at_a_time) {
-                        // SAFETY: the caller of `share_out` waits for this member, and the task lives
-                        // so long.
-                        unsafe { (*job.task)(member, index) };
-                    }
-                }
+            let mut indices = shares.flat_map(share).peekable();
+            if indices.peek().is_some() {
+                // SAFETY: the caller of `each_member` waits for this member, and the work lives so long.
+                unsafe { (*job.work)(member, &mut indices) };
             }
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(tasks)) {

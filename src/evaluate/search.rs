@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::device::{Backend, Device, DeviceError, HostData};
+use crate::kernels::AnyKernel;
 use crate::kernels::gemm::Gemm;
 pub use crate::kernels::nearest::Distance;
 use crate::kernels::nearest::{
@@ -245,41 +246,18 @@ impl Search {
         }
         let mut first = 0;
         for (index, (&chunk, &reference_norms)) in chunks.iter().zip(&norms).enumerate() {
-            if let Some(filter) = &filter {
-                let bounds = plan.temporary_matrix("bounds", chunk.rows, block);
-                let product = Gemm::new(filter.chunks[index], filter.queries, bounds);
-                plan.launch("bounds", product.transpose_b());
-                for group in &groups {
-                    let lists = nearest.iter().zip(&group.neighbours);
-                    for (&distance, (&nearest, &neighbours)) in distances.iter().zip(lists) {
-                        plan.launch(
-                            "nearest",
-                            NearestFiltered {
-                                distance,
-                                k,
-                                bounds,
-                                queries,
-                                references: chunk,
-                                query_norms,
-                                reference_norms,
-                                first,
-                                nearest,
-                                neighbours,
-                            },
-                        );
-                    }
-                }
-                first += chunk.rows;
-                continue;
-            }
-            let dots = plan.temporary_matrix("dots", chunk.rows, block);
-            plan.launch("dots", Gemm::new(chunk, queries, dots).transpose_b());
+            let (name, left, right) = match &filter {
+                Some(filter) => ("bounds", filter.chunks[index], filter.queries),
+                None => ("dots", chunk, queries),
+            };
+            let products = plan.temporary_matrix(name, chunk.rows, block);
+            plan.launch(name, Gemm::new(left, right, products).transpose_b());
             for (&distance, &distances) in distances.iter().zip(&kept) {
                 plan.launch(
                     "distances",
                     Distances {
                         distance,
-                        dots,
+                        dots: products,
                         query_norms,
                         reference_norms,
                         distances,
@@ -290,19 +268,33 @@ impl Search {
             for group in groups.iter().filter(|group| group.candidates.is_none()) {
                 let lists = nearest.iter().zip(&group.neighbours);
                 for (&distance, (&nearest, &neighbours)) in distances.iter().zip(lists) {
-                    plan.launch(
-                        "nearest",
-                        NearestOfAll {
+                    let kernel: AnyKernel = match filter {
+                        Some(_) => NearestFiltered {
                             distance,
                             k,
-                            dots,
+                            bounds: products,
+                            queries,
+                            references: chunk,
                             query_norms,
                             reference_norms,
                             first,
                             nearest,
                             neighbours,
-                        },
-                    );
+                        }
+                        .into(),
+                        None => NearestOfAll {
+                            distance,
+                            k,
+                            dots: products,
+                            query_norms,
+                            reference_norms,
+                            first,
+                            nearest,
+                            neighbours,
+                        }
+                        .into(),
+                    };
+                    plan.launch("nearest", kernel);
                 }
             }
             first += chunk.rows;

@@ -290,7 +290,12 @@ impl NearestOfAll {
 
 impl Kernel for NearestOfAll {
     const NAME: &'static str = "nearest_of_all";
-    const SHADER: &'static str = shader!("shared/distance", "shared/list", "nearest_of_all");
+    const SHADER: &'static str = shader!(
+        "shared/distance",
+        "shared/list",
+        "shared/list_in_chunks",
+        "nearest_of_all"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         let list = |name, view: View| match self.first {

@@ -1,7 +1,6 @@
 //! How CPU kernels spread over threads and vector lanes.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::device::team::Team;
 
@@ -96,43 +95,17 @@ pub(super) fn each_part<P: Parts>(
     });
 }
 
-/// Calls `work(member, parts)` on the team's members, who take parts, each with its index, until none is
-/// left: what `work` prepares is prepared once for each member, not once for each part.
-///
-/// As with [`Team::share_out`], members begin with parts of their own. They take neighbours together: a
-/// processor that reads ahead would else fetch what another is writing.
+/// Calls `work(member, parts)` once for each member that has any parts, each with its index: what `work`
+/// prepares is prepared once for all of them. As with [`Team::each_member`].
 pub(super) fn each_member<P: Parts>(
     team: &Team,
     parts: P,
     work: impl Fn(usize, &mut dyn Iterator<Item = (usize, P::Part)>) + Sync,
 ) {
-    /// With more members than that, some have a share together.
-    const MOST_SHARES: usize = 16;
-    /// So many pieces of a share that all members end at about the same time.
-    const PIECES: usize = 8;
-    let (members, count) = (team.threads(), parts.count());
-    let shares = members.min(MOST_SHARES);
-    let start = |share: usize| share * count / shares;
-    let next: [_; MOST_SHARES] = std::array::from_fn(|share| AtomicUsize::new(start(share)));
-    let at_a_time = (count / (PIECES * members)).max(1);
-    team.share_out(members.min(count), |member, _| {
-        let mut order = (0..shares)
-            .map(|share| (member + share) % shares)
-            .peekable();
-        let take = || {
-            while let Some(&share) = order.peek() {
-                let first = next[share].fetch_add(at_a_time, Ordering::Relaxed);
-                let end = start(share + 1);
-                if first < end {
-                    return Some(first..end.min(first + at_a_time));
-                }
-                order.next();
-            }
-            None
-        };
+    team.each_member(parts.count(), |member, indices| {
         // SAFETY: every index comes once.
         let part = |index| (index, unsafe { parts.part(index) });
-        work(member, &mut std::iter::from_fn(take).flatten().map(part));
+        work(member, &mut indices.map(part));
     });
 }
 

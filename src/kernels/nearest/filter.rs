@@ -132,7 +132,12 @@ const AT_A_TIME: usize = 32;
 
 impl Kernel for NearestFiltered {
     const NAME: &'static str = "nearest_filtered";
-    const SHADER: &'static str = shader!("shared/distance", "shared/list", "nearest_filtered");
+    const SHADER: &'static str = shader!(
+        "shared/distance",
+        "shared/list",
+        "shared/list_in_chunks",
+        "nearest_filtered"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         let list = |name, view: View| match self.first {
