@@ -6,12 +6,13 @@
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 
-use num_traits::{Float, NumAssign};
+use bytemuck::Pod;
+use num_traits::{AsPrimitive, Float, NumAssign};
 use pulp::Simd;
 
 /// `f32` or `f64`, and what kernels need of it: vectors, and an exponential that vectorises.
 pub trait Scalar:
-    Float + NumAssign + Sum + Debug + Display + Default + bytemuck::Pod + Send + Sync + 'static
+    Float + NumAssign + Sum + Debug + Display + Default + Pod + Send + Sync + 'static
 {
     /// `"f32"` or `"f64"`.
     const NAME: &'static str;
@@ -51,6 +52,20 @@ pub trait Scalar:
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
 
+    /// An unsigned integer as wide as the number.
+    type Index: Pod + From<u32> + AsPrimitive<u32>;
+
+    /// As many as a vector holds numbers.
+    type Indices<S: Simd>: Copy;
+
+    /// In each lane the lesser and the greater of two pairs of a number and an index, by the number first,
+    /// neither of them a NaN.
+    fn in_order<S: Simd>(
+        simd: S,
+        a: (Self::Vector<S>, Self::Indices<S>),
+        b: (Self::Vector<S>, Self::Indices<S>),
+    ) -> [(Self::Vector<S>, Self::Indices<S>); 2];
+
     /// [`multiply_add`](Self::multiply_add) of one number, to the same bit as in a vector of `S`.
     fn multiply_add_one<S: Simd>(a: Self, b: Self, c: Self) -> Self;
 }
@@ -58,7 +73,9 @@ pub trait Scalar:
 macro_rules! scalar {
     (
         $type:ident, $exponential:expr, $minus_one:expr, $logarithm:expr,
-        $vector:ident, $lanes:ident, $splat:ident, $add:ident, $multiply_add:ident
+        $vector:ident, $lanes:ident, $splat:ident, $add:ident, $multiply_add:ident,
+        $index:ident, $indices:ident, $less:ident, $equal:ident, $less_index:ident,
+        $and:ident, $or:ident, $select:ident, $select_index:ident
     ) => {
         impl Scalar for $type {
             const NAME: &'static str = stringify!($type);
@@ -119,6 +136,24 @@ macro_rules! scalar {
                 simd.$multiply_add(a, b, c)
             }
 
+            type Index = $index;
+            type Indices<S: Simd> = S::$indices;
+
+            #[inline(always)]
+            fn in_order<S: Simd>(
+                simd: S,
+                (a, a_index): (Self::Vector<S>, Self::Indices<S>),
+                (b, b_index): (Self::Vector<S>, Self::Indices<S>),
+            ) -> [(Self::Vector<S>, Self::Indices<S>); 2] {
+                let tied = simd.$and(simd.$equal(a, b), simd.$less_index(b_index, a_index));
+                let swap = simd.$or(simd.$less(b, a), tied);
+                let pick = |a, b, a_index, b_index| {
+                    let number = simd.$select(swap, b, a);
+                    (number, simd.$select_index(swap, b_index, a_index))
+                };
+                [pick(a, b, a_index, b_index), pick(b, a, b_index, a_index)]
+            }
+
             #[inline(always)]
             fn multiply_add_one<S: Simd>(a: Self, b: Self, c: Self) -> Self {
                 // All vector units that pulp chooses from have fused multiply-adds.
@@ -141,7 +176,16 @@ scalar!(
     F32_LANES,
     splat_f32s,
     add_f32s,
-    mul_add_e_f32s
+    mul_add_e_f32s,
+    u32,
+    u32s,
+    less_than_f32s,
+    equal_f32s,
+    less_than_u32s,
+    and_m32s,
+    or_m32s,
+    select_f32s,
+    select_u32s
 );
 scalar!(
     f64,
@@ -152,7 +196,16 @@ scalar!(
     F64_LANES,
     splat_f64s,
     add_f64s,
-    mul_add_e_f64s
+    mul_add_e_f64s,
+    u64,
+    u64s,
+    less_than_f64s,
+    equal_f64s,
+    less_than_u64s,
+    and_m64s,
+    or_m64s,
+    select_f64s,
+    select_u64s
 );
 
 /// eˣ = 2ⁿ·eʳ to two ulps.

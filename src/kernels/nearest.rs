@@ -344,6 +344,7 @@ impl Kernel for NearestOfAll {
                         }
                         lists.offer(&distances, index);
                     }
+                    lists.settle();
                 },
             ));
             lists.save(nearest, neighbours);
@@ -359,6 +360,10 @@ impl Kernel for NearestOfAll {
         }
     }
 }
+
+/// Candidates whose distances are fetched at a time: they lie apart, and the processor waits for all of
+/// them together.
+const AT_A_TIME: usize = 32;
 
 /// The nearest references of every draw and size.
 #[derive(Clone, Debug)]
@@ -429,6 +434,7 @@ impl Kernel for Nearest {
             chunks_of(neighbours, LANES * per_query),
             |_, group, neighbours| {
                 let (distances, _) = distances[group * references * LANES..].as_chunks::<LANES>();
+                let mut near = [[T::zero(); LANES]; AT_A_TIME];
                 for (draw, candidates) in candidates.chunks_exact(per_draw).enumerate() {
                     let mut lists = Lists::new(self.k);
                     let mut done = 0;
@@ -436,9 +442,15 @@ impl Kernel for Nearest {
                         parallel::simd(
                             #[inline(always)]
                             || {
-                                for &candidate in &candidates[done..size] {
-                                    lists.offer(&distances[candidate as usize], candidate);
+                                for candidates in candidates[done..size].chunks(AT_A_TIME) {
+                                    for (near, &c) in near.iter_mut().zip(candidates) {
+                                        *near = distances[c as usize];
+                                    }
+                                    for (near, &c) in near.iter().zip(candidates) {
+                                        lists.offer(near, c);
+                                    }
                                 }
+                                lists.settle();
                             },
                         );
                         done = size;

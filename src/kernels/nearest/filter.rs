@@ -258,6 +258,7 @@ impl Kernel for NearestFiltered {
                                     }
                                     lists.offer(&distances, (self.first + reference) as u32);
                                 }
+                                lists.settle();
                             },
                         );
                     });
