@@ -35,7 +35,7 @@
 mod cut;
 
 use super::parallel::{self, with_activation};
-use super::product::{DEPTH, Left, Panels, Target, fill, multiply, pack, panel_len, width};
+use super::product::{DEPTH, Left, Next, Panels, Target, fill, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, bias_operand, shader};
 use crate::device::cpu::{Memory, Scratch, ScratchSize};
 use crate::device::team::Team;
@@ -123,6 +123,21 @@ impl Gemm {
         let in_place = b_col == 1 && (m <= IN_PLACE_ROWS || k <= IN_PLACE_DEPTH);
         let [height, across] = task_size::<T>(self.dims(), in_place, team.threads());
         let blocks = m.div_ceil(height);
+        // What a task reads of b, from a row and a column on.
+        let part_of_b = |row: usize, col: usize| {
+            let (depth, cols) = (DEPTH.min(k - row), across.min(n.saturating_sub(col)));
+            let (stride, pieces, len) = match b_row {
+                1 => (b_col, cols, depth),
+                _ => (b_row, depth, cols),
+            };
+            let values = b.get(row * b_row + col * b_col..).unwrap_or(&[]);
+            Next {
+                values,
+                stride,
+                pieces,
+                len,
+            }
+        };
         team.share_out(n.div_ceil(across) * blocks, |member, task| {
             let first_col = task / blocks * across;
             let cols = across.min(n - first_col);
@@ -133,12 +148,17 @@ impl Gemm {
                     let depth = DEPTH.min(k - first);
                     let steps = &mut steps[..depth];
                     fill(steps, (first..).map(|p| p * a_col));
+                    let next = match first + depth {
+                        done if done < k => part_of_b(done, first_col),
+                        _ => part_of_b(0, first_col + cols),
+                    };
                     let b = &b[first * b_row + first_col * b_col..];
                     let b = if in_place {
                         Panels::in_place(b, b_row, cols)
                     } else {
                         pack(b, [b_row, b_col], [depth, cols], packed)
                     };
+                    let b = b.before(next);
                     let a = Left {
                         values: a,
                         row: |i| i * a_row,

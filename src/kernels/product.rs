@@ -17,7 +17,8 @@
 //!    sixteen multiply-adds, so arithmetic is the bottleneck);
 //! 2. over the panels of b side by side: the rows of a stay in the first-level cache, and whole lines of y
 //!    are written;
-//! 3. over the tiles, top to bottom: the panels stay in the first- or second-level cache;
+//! 3. over the tiles, top to bottom: the panels stay in the first- or second-level cache, and what is read
+//!    after them is asked for meanwhile;
 //! 4. over blocks of [`DEPTH`] of p.
 //!
 //! Every y[i, j] is summed in the order of p, in blocks of [`DEPTH`], fused multiply-adds where the
@@ -28,10 +29,12 @@
 //! (2018).
 
 mod panels;
+mod prefetch;
 
 use pulp::{Simd, WithSimd};
 
-pub(super) use panels::{Panels, pack, packed_len, panel_len, width};
+pub(super) use panels::{Next, Panels, pack, packed_len, panel_len, width};
+use prefetch::{WRITE, prefetch};
 
 use crate::scalar::Scalar;
 
@@ -162,20 +165,8 @@ struct Tile<'a, T> {
 const MOST_ROWS: usize = 8;
 /// Steps of a tile that take longer than its lines of y take to come from memory.
 const WORTH_PREFETCHING: usize = 64;
-
-/// Asks for a cache line that is going to be written, so that the sums need not wait for it in the end:
-/// where y comes from memory that is a seventh of a product of depth 64 to 256.
-#[inline(always)]
-fn prefetch<T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a hint; it neither reads nor faults.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(place.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
-}
+/// Rows whose multiplication takes longer than the next panels take to come from memory.
+const WORTH_LOOKING_AHEAD: usize = 32;
 
 impl<T, R, Y> WithSimd for Tiles<'_, T, R, Y>
 where
@@ -197,6 +188,12 @@ where
         let count = self.rows.len();
         // Tiles of equal height: 9 rows are 5 and 4, not 8 and 1.
         let height = count.div_ceil(count.div_ceil(most));
+        let pieces = if count >= WORTH_LOOKING_AHEAD {
+            self.b.next.pieces
+        } else {
+            0
+        };
+        let pieces_before = |row: usize| (row - self.rows.start) * pieces / count;
         let mut first = self.rows.start;
         while first < self.rows.end {
             let rows = height.min(self.rows.end - first);
@@ -220,6 +217,8 @@ where
                 tile.a[i] = self.a.values[a..].as_ptr();
                 tile.y[i] = self.y.start.wrapping_add(y);
             }
+            let next = pieces_before(first)..pieces_before(first + rows);
+            self.b.next.prefetch(next);
             let mut done = 0;
             while done < self.b.cols {
                 tile.cols = (self.b.cols - done).min(2 * lanes);
@@ -306,9 +305,11 @@ impl<T: Scalar> Tile<'_, T> {
             return;
         }
         let lanes = T::lanes::<S>();
+        // So that the sums need not wait for their lines in the end: where y comes from memory that is a
+        // seventh of a product of depth 64 to 256.
         if self.steps.len() >= WORTH_PREFETCHING {
             for y in self.y.iter().take(ROWS) {
-                (0..VECTORS).for_each(|v| prefetch(y.wrapping_add(v * lanes)));
+                (0..VECTORS).for_each(|v| prefetch::<WRITE, T>(y.wrapping_add(v * lanes)));
             }
         }
         let mut sums = [[T::splat(simd, T::zero()); VECTORS]; ROWS];

@@ -1,5 +1,8 @@
 //! The right factor's panels: packed, or where they lie.
 
+use std::ops::Range;
+
+use super::prefetch::{READ, READ_LATER, line, prefetch};
 use crate::scalar::Scalar;
 
 /// Bytes of a packed row of b: two of the widest vectors.
@@ -31,6 +34,45 @@ pub(in crate::kernels) struct Panels<'a, T> {
     pub(super) panel: usize,
     /// Columns.
     pub(super) cols: usize,
+    /// Asked for meanwhile.
+    pub(super) next: Next<'a, T>,
+}
+
+/// What is read after some panels: pieces of a matrix. It comes from memory while they are multiplied.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Next<'a, T> {
+    /// From the first element on.
+    pub values: &'a [T],
+    /// From one piece to the next.
+    pub stride: usize,
+    /// Their number.
+    pub pieces: usize,
+    /// Elements of each.
+    pub len: usize,
+}
+
+impl<T> Next<'_, T> {
+    /// Nothing.
+    const NONE: Self = Next {
+        values: &[],
+        stride: 0,
+        pieces: 0,
+        len: 0,
+    };
+
+    /// Asks for some of the pieces.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, pieces: Range<usize>) {
+        for piece in pieces {
+            for first in (0..self.len).step_by(line::<T>()) {
+                let place = self
+                    .values
+                    .as_ptr()
+                    .wrapping_add(piece * self.stride + first);
+                prefetch::<READ_LATER, T>(place);
+            }
+        }
+    }
 }
 
 impl<'a, T> Panels<'a, T> {
@@ -47,6 +89,7 @@ impl<'a, T> Panels<'a, T> {
             row,
             panel: width::<T>(),
             cols,
+            next: Next::NONE,
         }
     }
 
@@ -57,7 +100,13 @@ impl<'a, T> Panels<'a, T> {
             row: width::<T>(),
             panel: panel_len::<T>(rows),
             cols,
+            next: Next::NONE,
         }
+    }
+
+    /// With what comes after them.
+    pub fn before(self, next: Next<'a, T>) -> Self {
+        Panels { next, ..self }
     }
 }
 
@@ -108,12 +157,18 @@ fn pack_panel<T: Scalar>(
 /// Square by square, so that what is read and what is written both are whole pieces of lines, and the
 /// compiler makes shuffles of it.
 fn transpose<T: Scalar>(b: &[T], col: usize, [rows, cols]: [usize; 2], packed: &mut [T]) {
-    const SIDE: usize = 8;
+    const SIDE: usize = 4;
     let width = width::<T>();
     if cols < width {
         packed.fill(T::zero());
     }
     for first_row in (0..rows).step_by(SIDE) {
+        // Columns are read a line at a time, each from another place; the processor does not see them coming.
+        if first_row.is_multiple_of(line::<T>()) {
+            for first in b[first_row..].iter().step_by(col).take(cols) {
+                prefetch::<READ, T>(std::ptr::from_ref(first).wrapping_add(line::<T>()));
+            }
+        }
         for first_col in (0..cols).step_by(SIDE) {
             let (height, across) = (SIDE.min(rows - first_row), SIDE.min(cols - first_col));
             let from = &b[first_col * col + first_row..];
