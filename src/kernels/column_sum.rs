@@ -55,21 +55,19 @@ impl Kernel for ColumnSumPartial {
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let cols = self.x.cols;
         let ([x], [partial]) = memory.real.access([self.x.view], [self.partial]);
-        each_part(
-            &memory.team,
-            chunks_of(partial, cols),
-            |_, index, partial| {
-                let first = index * ROWS_PER_BLOCK * cols;
-                let end = x.len().min(first + ROWS_PER_BLOCK * cols);
-                parallel::simd(
-                    #[inline(always)]
-                    || {
-                        let rows = &x[first..end];
-                        each_column(cols, ColumnSums { rows, sum: partial });
-                    },
-                );
-            },
-        );
+        if cols == 1 {
+            let sums = chunks_of(partial, BLOCKS_AT_A_TIME);
+            each_part(&memory.team, sums, |_, index, sums| {
+                sum_blocks(&x[index * BLOCKS_AT_A_TIME * ROWS_PER_BLOCK..], sums);
+            });
+            return;
+        }
+        let blocks = chunks_of(partial, cols);
+        each_part(&memory.team, blocks, |_, index, partial| {
+            let first = index * ROWS_PER_BLOCK * cols;
+            let end = x.len().min(first + ROWS_PER_BLOCK * cols);
+            sum_columns(&x[first..end], cols, partial);
+        });
     }
 
     fn gpu(&self) -> Dispatch {
@@ -109,11 +107,7 @@ impl Kernel for ColumnSumFinish {
         let cols = self.partial.cols;
         let ([partial], [sum]) = memory.real.access([self.partial.view], [self.sum]);
         parallel::chunks(&memory.team, sum, 1, |first, sum| {
-            sum.fill(T::zero());
-            for row in partial.chunks_exact(cols) {
-                let row = &row[first..];
-                sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x);
-            }
+            sum_columns(&partial[first..], cols, sum);
         });
     }
 
@@ -126,9 +120,41 @@ impl Kernel for ColumnSumFinish {
     }
 }
 
-/// Adds the rows of a matrix, first to last.
+/// Blocks of a single column that are summed together.
+const BLOCKS_AT_A_TIME: usize = 8;
+
+/// Sums of blocks of a single column. An addition takes as long as several at a time would.
+fn sum_blocks<T: Scalar>(x: &[T], sums: &mut [T]) {
+    let (whole, _) = x.as_chunks::<ROWS_PER_BLOCK>();
+    match (whole.first_chunk::<BLOCKS_AT_A_TIME>(), sums.as_mut_array()) {
+        (Some(blocks), Some(sums)) => {
+            *sums = [T::zero(); BLOCKS_AT_A_TIME];
+            for row in 0..ROWS_PER_BLOCK {
+                for (sum, block) in sums.iter_mut().zip(blocks) {
+                    *sum += block[row];
+                }
+            }
+        }
+        _ => {
+            for (sum, block) in sums.iter_mut().zip(x.chunks(ROWS_PER_BLOCK)) {
+                *sum = block.iter().fold(T::zero(), |sum, &x| sum + x);
+            }
+        }
+    }
+}
+
+/// Sums of the first columns of a matrix, as many as there is room for; its rows lie `cols` apart. They are
+/// added first to last.
+pub(super) fn sum_columns<T: Scalar>(rows: &[T], cols: usize, sum: &mut [T]) {
+    parallel::simd(
+        #[inline(always)]
+        || each_column(sum.len(), ColumnSums { rows, cols, sum }),
+    );
+}
+
 struct ColumnSums<'a, T> {
     rows: &'a [T],
+    cols: usize,
     sum: &'a mut [T],
 }
 
@@ -136,7 +162,7 @@ impl<T: Scalar> Columns for ColumnSums<'_, T> {
     #[inline(always)]
     fn run<const WIDTH: usize>(&mut self, first: usize) {
         let mut sum = [T::zero(); WIDTH];
-        for row in self.rows.chunks_exact(self.sum.len()) {
+        for row in self.rows.chunks(self.cols) {
             let row: [T; WIDTH] = piece(row, first);
             for i in 0..WIDTH {
                 sum[i] += row[i];

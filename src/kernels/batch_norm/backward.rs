@@ -2,7 +2,7 @@
 
 use super::Normaliser;
 use crate::device::cpu::Memory;
-use crate::kernels::column_sum::partial_groups;
+use crate::kernels::column_sum::{partial_groups, sum_columns};
 use crate::kernels::parallel::{
     self, Columns, chunks_of, each_column, each_part, piece, with_activation,
 };
@@ -170,15 +170,8 @@ impl Kernel for BackwardFinish {
         let ([partial], [d_gamma, d_beta]) = memory
             .real
             .access([self.partial], [self.d_gamma, self.d_beta]);
-        d_gamma.fill(T::zero());
-        d_beta.fill(T::zero());
-        for partial in partial.chunks_exact(2 * c) {
-            let (sum_g, sum_gx) = partial.split_at(c);
-            for i in 0..c {
-                d_beta[i] += sum_g[i];
-                d_gamma[i] += sum_gx[i];
-            }
-        }
+        sum_columns(partial, 2 * c, d_beta);
+        sum_columns(&partial[c..], 2 * c, d_gamma);
     }
 
     fn gpu(&self) -> Dispatch {
