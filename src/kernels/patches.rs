@@ -113,17 +113,21 @@ impl Bordered {
     }
 
     /// `whole[corner + tap] += patches[position, tap]`: the adjoint of reading patches, which lie `line`
-    /// apart; `corners` as [`corners`](Self::corners) yields them.
+    /// apart.
     pub fn scatter<T: Scalar>(
         &self,
         window: &Window,
-        corners: &[usize],
         (patches, line): (&[T], usize),
         whole: &mut [T],
     ) {
+        let ([_, cols], [down, right]) = (window.map(), window.stride);
+        let (below, right) = (self.place(down, 0), self.place(0, right));
         for (tap, place) in self.taps(window).enumerate() {
-            for (corner, patch) in corners.iter().zip(patches.chunks_exact(line)) {
-                whole[corner + place] += patch[tap];
+            let rows = whole[place..].chunks_mut(below);
+            for (whole, patches) in rows.zip(patches.chunks_exact(cols * line)) {
+                let taps = patches.iter().skip(tap).step_by(line);
+                let targets = whole.iter_mut().step_by(right);
+                targets.zip(taps).for_each(|(target, &tap)| *target += tap);
             }
         }
     }

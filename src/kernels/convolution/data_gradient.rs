@@ -48,10 +48,10 @@ impl DataGradient {
 
     /// One image: `patches = dy · weightᵀ`, then `dx = patchesᵀ(patches)`.
     ///
-    /// `weight` is `weightᵀ`, packed whole; `places` are the maps' and then the windows' corners.
+    /// `weight` is `weightᵀ`, packed whole; `steps` are the maps.
     fn multiply_then_add<T: Scalar>(
         &self,
-        (dy, weight, places): (&[T], &[T], &[usize]),
+        (dy, weight, steps): (&[T], &[T], &[usize]),
         (patches, whole): (&mut [T], &mut [T]),
         dx: &mut [T],
     ) {
@@ -62,7 +62,6 @@ impl DataGradient {
             ..
         } = self.shape();
         let side = Bordered::larger(&self.window, channels);
-        let (steps, corners) = places.split_at(maps);
         let left = Left {
             values: dy,
             row: |i: usize| i * maps,
@@ -75,7 +74,7 @@ impl DataGradient {
         // SAFETY: the scratch memory is this task's alone.
         unsafe { multiply(0..area, left, weight, target, |i| i * line, false) };
         whole.fill(T::zero());
-        side.scatter(&self.window, corners, (patches, line), whole);
+        side.scatter(&self.window, (patches, line), whole);
         side.unframe(whole, dx);
     }
 
@@ -214,7 +213,7 @@ impl Kernel for DataGradient {
             let whole = Bordered::larger(&self.window, channels).len();
             return ScratchSize {
                 reals: packed_len::<f32>(maps, depth) + area * patch_line(depth) + whole,
-                places: maps + area,
+                places: maps,
             };
         }
         let whole = Bordered::smaller(&self.window, maps).len();
@@ -247,8 +246,7 @@ impl Kernel for DataGradient {
                     let side = Bordered::larger(&self.window, channels);
                     let whole = &mut whole[..side.len()];
                     pack(weight, [1, maps], [maps, depth], packed);
-                    fill(&mut places[..maps], 0..maps);
-                    fill(&mut places[maps..], side.corners(&self.window));
+                    fill(places, 0..maps);
                     for (image, dx) in parts {
                         let dy = &dy[image * area * maps..][..area * maps];
                         self.multiply_then_add((dy, packed, places), (patches, whole), dx);
