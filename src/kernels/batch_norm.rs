@@ -123,7 +123,7 @@ impl<T: Scalar> Columns for ColumnMoments<'_, T> {
         let scale = T::one() / T::of((self.block.len() / c) as f64);
         let mut mean = [T::zero(); WIDTH];
         for row in self.block.chunks_exact(c) {
-            let x: [T; WIDTH] = piece(row, first);
+            let x: &[T; WIDTH] = piece(row, first);
             for i in 0..WIDTH {
                 mean[i] += x[i];
             }
@@ -131,7 +131,7 @@ impl<T: Scalar> Columns for ColumnMoments<'_, T> {
         mean.iter_mut().for_each(|mean| *mean *= scale);
         let mut squares = [T::zero(); WIDTH];
         for row in self.block.chunks_exact(c) {
-            let x: [T; WIDTH] = piece(row, first);
+            let x: &[T; WIDTH] = piece(row, first);
             for i in 0..WIDTH {
                 squares[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
             }

@@ -163,7 +163,7 @@ impl<T: Scalar> Columns for ColumnSums<'_, T> {
     fn run<const WIDTH: usize>(&mut self, first: usize) {
         let mut sum = [T::zero(); WIDTH];
         for row in self.rows.chunks(self.cols) {
-            let row: [T; WIDTH] = piece(row, first);
+            let row: &[T; WIDTH] = piece(row, first);
             for i in 0..WIDTH {
                 sum[i] += row[i];
             }

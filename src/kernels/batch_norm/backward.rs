@@ -118,14 +118,14 @@ impl<T: Scalar> Columns for ColumnGradients<'_, T> {
     #[inline(always)]
     fn run<const WIDTH: usize>(&mut self, first: usize) {
         let c = self.mean.len();
-        let (mean, inv_std): ([T; WIDTH], [T; WIDTH]) =
+        let (mean, inv_std): (&[T; WIDTH], &[T; WIDTH]) =
             (piece(self.mean, first), piece(self.inv_std, first));
         let (mut sum_g, mut sum_gx) = ([T::zero(); WIDTH], [T::zero(); WIDTH]);
         let rows = self.x.chunks_exact(c).zip(self.y.chunks_exact(c));
         with_activation!(self.activation, F => {
             for ((x, y), dy) in rows.zip(self.dy.chunks_exact(c)) {
-                let (x, y): ([T; WIDTH], [T; WIDTH]) = (piece(x, first), piece(y, first));
-                let dy: [T; WIDTH] = piece(dy, first);
+                let (x, y): (&[T; WIDTH], &[T; WIDTH]) = (piece(x, first), piece(y, first));
+                let dy: &[T; WIDTH] = piece(dy, first);
                 for i in 0..WIDTH {
                     let g = dy[i] * F.slope(y[i]);
                     sum_g[i] += g;
