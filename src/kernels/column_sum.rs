@@ -126,14 +126,15 @@ const BLOCKS_AT_A_TIME: usize = 8;
 /// Sums of blocks of a single column. An addition takes as long as several at a time would.
 fn sum_blocks<T: Scalar>(x: &[T], sums: &mut [T]) {
     let (whole, _) = x.as_chunks::<ROWS_PER_BLOCK>();
-    match (whole.first_chunk::<BLOCKS_AT_A_TIME>(), sums.as_mut_array()) {
-        (Some(blocks), Some(sums)) => {
-            *sums = [T::zero(); BLOCKS_AT_A_TIME];
+    match (whole.first_chunk::<BLOCKS_AT_A_TIME>(), sums.len()) {
+        (Some(blocks), BLOCKS_AT_A_TIME) => {
+            let mut totals = [T::zero(); BLOCKS_AT_A_TIME];
             for row in 0..ROWS_PER_BLOCK {
-                for (sum, block) in sums.iter_mut().zip(blocks) {
-                    *sum += block[row];
+                for (total, block) in totals.iter_mut().zip(blocks) {
+                    *total += block[row];
                 }
             }
+            sums.copy_from_slice(&totals);
         }
         _ => {
             for (sum, block) in sums.iter_mut().zip(x.chunks(ROWS_PER_BLOCK)) {

@@ -18,7 +18,8 @@
 //! most.
 //!
 //! [`LANES`] queries go together, a vector wide: a candidate is compared with the worst of their lists
-//! at once, and nearly always that is all. So what is kept of queries lies in groups of them:
+//! at once, and mostly that is all (see `nearest/lists.rs`). So what is kept of queries lies in groups of
+//! them:
 //!
 //! ```text
 //! distances            [⌈Q / LANES⌉, R, LANES]
