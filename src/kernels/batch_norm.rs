@@ -176,9 +176,6 @@ impl Kernel for Statistics {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let c = self.running_mean.len;
-        let n = T::of(self.rows as f64);
-        let rows_of =
-            |block: usize| T::of(ROWS_PER_BLOCK.min(self.rows - block * ROWS_PER_BLOCK) as f64);
         let ([partial], [mean, inv_std, running_mean, running_var]) = memory.real.access(
             [self.partial],
             [
@@ -188,22 +185,22 @@ impl Kernel for Statistics {
                 self.running_var,
             ],
         );
-        mean.fill(T::zero());
-        for (block, partial) in partial.chunks_exact(2 * c).enumerate() {
-            for (mean, &block_mean) in mean.iter_mut().zip(partial) {
-                *mean += rows_of(block) * block_mean;
-            }
-        }
-        mean.iter_mut().for_each(|mean| *mean /= n);
+        let n = T::of(self.rows as f64);
         // inv_std holds Σ (x − mean)² until the end.
-        inv_std.fill(T::zero());
-        for (block, partial) in partial.chunks_exact(2 * c).enumerate() {
-            let (block_mean, squares) = partial.split_at(c);
-            for i in 0..c {
-                let shift = block_mean[i] - mean[i];
-                inv_std[i] += squares[i] + rows_of(block) * shift * shift;
-            }
-        }
+        parallel::simd(
+            #[inline(always)]
+            || {
+                each_column(
+                    c,
+                    CombinedMoments {
+                        partial,
+                        rows: self.rows,
+                        mean,
+                        squares: inv_std,
+                    },
+                );
+            },
+        );
         let momentum = T::of(MOMENTUM);
         for i in 0..c {
             let squares = inv_std[i];
@@ -221,6 +218,43 @@ impl Kernel for Statistics {
             dims: vec![self.rows as u32, c as u32],
             groups: linear_groups(c),
         }
+    }
+}
+
+/// Mean of each column of all blocks and the sum of squared deviations from it.
+struct CombinedMoments<'a, T> {
+    partial: &'a [T],
+    rows: usize,
+    mean: &'a mut [T],
+    squares: &'a mut [T],
+}
+
+impl<T: Scalar> Columns for CombinedMoments<'_, T> {
+    #[inline(always)]
+    fn run<const WIDTH: usize>(&mut self, first: usize) {
+        let c = self.mean.len();
+        let rows_of =
+            |block: usize| T::of(ROWS_PER_BLOCK.min(self.rows - block * ROWS_PER_BLOCK) as f64);
+        let mut mean = [T::zero(); WIDTH];
+        for (block, partial) in self.partial.chunks_exact(2 * c).enumerate() {
+            let (rows, block_mean): (T, &[T; WIDTH]) = (rows_of(block), piece(partial, first));
+            for i in 0..WIDTH {
+                mean[i] += rows * block_mean[i];
+            }
+        }
+        mean.iter_mut()
+            .for_each(|mean| *mean /= T::of(self.rows as f64));
+        let mut squares = [T::zero(); WIDTH];
+        for (block, partial) in self.partial.chunks_exact(2 * c).enumerate() {
+            let (rows, block_mean): (T, &[T; WIDTH]) = (rows_of(block), piece(partial, first));
+            let block_squares: &[T; WIDTH] = piece(partial, c + first);
+            for i in 0..WIDTH {
+                let shift = block_mean[i] - mean[i];
+                squares[i] += block_squares[i] + rows * shift * shift;
+            }
+        }
+        self.mean[first..first + WIDTH].copy_from_slice(&mean);
+        self.squares[first..first + WIDTH].copy_from_slice(&squares);
     }
 }
 
