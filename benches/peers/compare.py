@@ -7,11 +7,11 @@ its start. The table has medians over the rounds, and the median over the rounds
 peer / Diabolo of that round: above 1, Diabolo is faster. Neighbours are compared too: how many of ours are
 the peers', and how far apart in distance the others are.
 
-The main job, `main`, takes minutes: it runs only if asked for, and once. Whole: everything that
+The main job, `main`, takes minutes: it runs only if asked for. Whole, once: everything that
 `diabolo run mnist-dense` does, loading, training, encoding, few-label evaluation, denoising. And to a
-target: the same with 1, 2, … epochs, the schedule shortened with them, judged with 200 labels alone;
-the first whose accuracy by 1-NN and cosine reaches 0.87. Its time is that of this one job, from loading
-to judgement. Both read the same recipe file; neither's start (importing PyTorch) is counted.
+target, round by round: the same with 1, 2, … epochs, the schedule shortened with them, judged with 200
+labels alone; the first whose accuracy by 1-NN and cosine reaches 0.87. Its time is that of this one job,
+from loading to judgement. Both read the same recipe file; neither's start (importing PyTorch) is counted.
 
 Usage: python compare.py --diabolo PATH [--rounds N] [--batch 1,16,128] [--only dense,conv,adam,knn,main]
            [--queries N] [--threads N] [--seconds S]
@@ -148,39 +148,49 @@ def theirs(recipe, epochs):
     return output(*command, "--threads", str(ARGUMENTS.threads), "--epochs", str(epochs))
 
 
-def whole(job, recipe):
-    return job(recipe, tomllib.loads(recipe.read_text())["train"]["epochs"])
+def epochs_to_target(job, recipe):
+    """Epochs of the shortest job that reaches the target, or else of the longest."""
+    longest = tomllib.loads(recipe.read_text())["train"]["epochs"]
+    reached = (n for n in range(1, longest) if accuracy(job(recipe, n))[0] >= TARGET)
+    return next(reached, longest)
 
 
-def to_target(job, recipe):
-    """The shortest job that reaches the target, or else the longest."""
-    judged_once = recipe.with_name("judged-once.toml")
-    text = re.sub(r"(?m)^labels = .*$", f"labels = [{LABELS}]", recipe.read_text())
-    judged_once.write_text(re.sub(r"(?m)^noise_levels = .*$", "noise_levels = []", text))
-    for epochs in range(1, tomllib.loads(text)["train"]["epochs"] + 1):
-        result = job(judged_once, epochs)
-        if accuracy(result)[0] >= TARGET:
-            break
-    return result
+def race_of_jobs(name, recipe, epochs, rounds):
+    """Jobs in turns: rows of the one whose total is the median, for each contestant."""
+    results = {contestant: [] for contestant in epochs}
+    for round in range(rounds):
+        print(f"{name}: round {round + 1} of {rounds}", file=sys.stderr)
+        for contestant, (job, count) in epochs.items():
+            results[contestant].append(job(recipe, count))
+    total = lambda result: result["seconds"]["total"]
+    ratio = lambda theirs: statistics.median(
+        total(their) / total(our) for their, our in zip(theirs, results["Diabolo"])
+    )
+    for contestant, runs in results.items():
+        middle = sorted(runs, key=total)[len(runs) // 2]
+        seconds = middle["seconds"]
+        parts = f"{seconds['train']:.1f} training, {seconds['evaluate']:.1f} evaluation"
+        cells = [name, contestant, middle["epochs"], f"{seconds['total']:.1f} ({parts})"]
+        cells += [f"{ratio(runs):.2f}", "{:.4f} ± {:.4f}".format(*accuracy(middle))]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def main_job():
-    """The main job of each, once: a table of seconds and of accuracies."""
+    """The main job of each: a table of seconds and of accuracies."""
+    jobs = {"Diabolo": ours, "PyTorch and FAISS": theirs}
     print(f"| the main job | contestant | epochs | total, s | relative | accuracy, {LABELS} labels |")
     print("|---|---|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "mnist-dense.toml"
         show = [ARGUMENTS.diabolo, "recipes", "show", "mnist-dense"]
         recipe.write_bytes(subprocess.run(show, stdout=subprocess.PIPE, check=True).stdout)
-        for extent, name in [(to_target, f"to {TARGET}"), (whole, "whole")]:
-            results = {"Diabolo": extent(ours, recipe), "PyTorch and FAISS": extent(theirs, recipe)}
-            for contestant, result in results.items():
-                seconds = result["seconds"]
-                relative = seconds["total"] / results["Diabolo"]["seconds"]["total"]
-                parts = f"{seconds['train']:.1f} training, {seconds['evaluate']:.1f} evaluation"
-                cells = [name, contestant, result["epochs"], f"{seconds['total']:.1f} ({parts})"]
-                cells += [f"{relative:.2f}", "{:.4f} ± {:.4f}".format(*accuracy(result))]
-                print(f"| {' | '.join(map(str, cells))} |", flush=True)
+        text = re.sub(r"(?m)^labels = .*$", f"labels = [{LABELS}]", recipe.read_text())
+        judged_once = recipe.with_name("judged-once.toml")
+        judged_once.write_text(re.sub(r"(?m)^noise_levels = .*$", "noise_levels = []", text))
+        short = {name: (job, epochs_to_target(job, judged_once)) for name, job in jobs.items()}
+        race_of_jobs(f"to {TARGET}", judged_once, short, ARGUMENTS.rounds)
+        longest = tomllib.loads(text)["train"]["epochs"]
+        race_of_jobs("whole", recipe, {name: (job, longest) for name, job in jobs.items()}, 1)
 
 
 def main():
