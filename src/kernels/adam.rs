@@ -13,7 +13,9 @@
 //! Source: Kingma and Ba, “Adam: a method for stochastic optimization” (ICLR 2015), in the order
 //! of operations of PyTorch's `torch.optim.Adam`.
 
-use super::parallel::{chunks_of, each_part};
+use std::ops::Range;
+
+use super::product::Target;
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
 use crate::device::cpu::Memory;
 use crate::plan::{Cost, Operand, View};
@@ -68,6 +70,27 @@ pub struct Adam {
     pub clock: View,
     /// β₁, β₂, ε
     pub hyper: Hyperparameters,
+    /// Where each tensor ends, the last one with the last parameter.
+    pub ends: Vec<usize>,
+}
+
+/// Pieces that a tensor is cut into on the CPU.
+const PIECES: usize = 8;
+
+impl Adam {
+    /// One of a tensor's pieces: pairs of cache lines, of which threads should share none.
+    fn piece(&self, tensor: usize, piece: usize) -> Range<usize> {
+        let first = tensor.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let last = self.ends[tensor];
+        let begin = |piece: usize| match piece {
+            0 => first,
+            PIECES => last,
+            _ => (first + (last - first) * piece / PIECES)
+                .next_multiple_of(32)
+                .min(last),
+        };
+        begin(piece)..begin(piece + 1)
+    }
 }
 
 impl Kernel for Adam {
@@ -108,13 +131,23 @@ impl Kernel for Adam {
         let keep1 = T::of(1.0 - self.hyper.beta1);
         let keep2 = T::of(1.0 - self.hyper.beta2);
         let epsilon = T::of(self.hyper.epsilon);
-        let size = parallel::rows_per_task(1);
-        let parts = (chunks_of(p, size), chunks_of(m, size), chunks_of(v, size));
-        each_part(&memory.team, parts, |_, index, (p, m, v)| {
+        assert_eq!(
+            self.ends.last(),
+            Some(&p.len()),
+            "tensors of all parameters"
+        );
+        let [p, m, v] = [p, m, v].map(Target::new);
+        // The same pieces of all tensors, one after the other: then a member updates what it has made the
+        // gradients of, a part of each weight's rows (see `gemm.rs`).
+        let tensors = self.ends.len();
+        memory.team.share_out(PIECES * tensors, |_, task| {
+            let piece = self.piece(task % tensors, task / tensors);
+            let g = &g[piece.clone()];
+            // SAFETY: no other task has this piece.
+            let [p, m, v] = [p, m, v].map(|all| unsafe { all.part(piece.start, piece.len()) });
             parallel::simd(
                 #[inline(always)]
                 || {
-                    let g = &g[index * size..];
                     for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                         *m += keep1 * (g - *m);
                         *v += keep2 * (g * g - *v);

@@ -18,7 +18,8 @@
 //! 2·m·n·k FLOPs.
 //!
 //! CPU: a task is some panels of y's columns and a block of its rows; it packs these panels of op(b), where
-//! that pays, and reads op(a) where it lies: see `product.rs`.
+//! that pays, and reads op(a) where it lies: see `product.rs`. Threads begin with columns of their own, those
+//! of a weight gradient with rows.
 //! GPU: a work-group computes a tile of y; 16 columns of op(a) and rows of op(b) at a time pass
 //! through workgroup memory; each thread keeps 4×4 sums in registers. A GPU has more places for
 //! work-groups than a small y has large tiles, so the tile depends on the shape:
@@ -121,8 +122,13 @@ impl Gemm {
         let [a_row, a_col] = strides(self.a, self.transpose_a);
         let [b_row, b_col] = strides(self.b, self.transpose_b);
         let in_place = b_col == 1 && (m <= IN_PLACE_ROWS || k <= IN_PLACE_DEPTH);
-        let [height, across] = task_size::<T>(self.dims(), in_place, team.threads());
-        let blocks = m.div_ceil(height);
+        let [mut height, across] = task_size::<T>(self.dims(), in_place, team.threads());
+        // A weight gradient's rows belong to threads, as they do when the weight is updated, and when the
+        // data gradient reads them.
+        if self.transpose_a && m >= LEAST_OWN_ROWS * team.threads() {
+            height = height.min(m.div_ceil(team.threads()));
+        }
+        let (blocks, strips) = (m.div_ceil(height), n.div_ceil(across));
         // What a task reads of b, from a row and a column on.
         let part_of_b = |row: usize, col: usize| {
             let (depth, cols) = (DEPTH.min(k - row), across.min(n.saturating_sub(col)));
@@ -138,10 +144,15 @@ impl Gemm {
                 len,
             }
         };
-        team.share_out(n.div_ceil(across) * blocks, |member, task| {
-            let first_col = task / blocks * across;
+        team.share_out(strips * blocks, |member, task| {
+            let [strip, block] = if self.transpose_a {
+                [task % strips, task / strips]
+            } else {
+                [task / blocks, task % blocks]
+            };
+            let first_col = strip * across;
             let cols = across.min(n - first_col);
-            let rows = task % blocks * height..m.min((task % blocks + 1) * height);
+            let rows = block * height..m.min((block + 1) * height);
             let in_place = in_place && Panels::<T>::fit_in_place(cols);
             scratch.with(member, self.scratch(), |packed, steps| {
                 for first in (0..k).step_by(DEPTH) {
@@ -238,6 +249,8 @@ fn logical(matrix: Matrix, transposed: bool) -> [usize; 2] {
 const IN_PLACE_ROWS: usize = 128;
 /// Depth up to which it is not packed either.
 const IN_PLACE_DEPTH: usize = 64;
+/// Rows of a weight gradient, at least, for each thread to have some of its own.
+const LEAST_OWN_ROWS: usize = 32;
 /// Columns of y, at most, that a task of [`Gemm::swapped`] makes.
 const SWAPPED_ROWS: usize = 256;
 

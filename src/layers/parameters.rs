@@ -85,6 +85,16 @@ impl Parameters {
         }
     }
 
+    /// Where each parameter ends, counted from the first, as they lie one after the other.
+    pub fn ends(&self) -> Vec<usize> {
+        let values = self.tensors.iter().map(|tensor| tensor.value);
+        let values = values.filter(|value| value.buffer == self.values);
+        let first = values.clone().map(|value| value.offset).min().unwrap_or(0);
+        values
+            .map(|value| value.offset + value.len - first)
+            .collect()
+    }
+
     /// Declares a parameter of `len` elements.
     pub fn parameter(
         &mut self,

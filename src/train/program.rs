@@ -153,6 +153,7 @@ impl Program {
                 schedule,
                 clock,
                 hyper: Hyperparameters::default(),
+                ends: model.parameters.ends(),
             },
         );
         plan.launch("clock", Advance { clock });

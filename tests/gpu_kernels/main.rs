@@ -444,6 +444,7 @@ fn adam_over_several_sizes() {
             schedule,
             clock: test.index("clock", vec![2, 2]),
             hyper,
+            ends: vec![len / 3, len],
         };
         // p moves by rate·m/(√v·scale): at most 1e-2·1/(0.1·18); all else is below 1.
         test.finish(kernel)

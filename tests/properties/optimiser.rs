@@ -152,6 +152,7 @@ fn adam_s_steps_are_kingma_and_ba_s() {
                 schedule,
                 clock,
                 hyper,
+                ends: vec![len / 3, len],
             });
             bench.launch(Advance { clock });
         }

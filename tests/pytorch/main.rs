@@ -174,6 +174,7 @@ fn emit_adam(plan: &mut PlanBuilder, parameters: &Parameters, schedule: View, cl
             schedule,
             clock,
             hyper: Hyperparameters::default(),
+            ends: parameters.ends(),
         },
     );
     plan.launch("clock", Advance { clock });
