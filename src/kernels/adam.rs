@@ -74,18 +74,18 @@ pub struct Adam {
     pub ends: Vec<usize>,
 }
 
-/// Pieces that a tensor is cut into on the CPU.
-const PIECES: usize = 8;
+/// Pieces that a tensor is cut into for each thread.
+const PIECES_PER_THREAD: usize = 4;
 
 impl Adam {
-    /// One of a tensor's pieces: pairs of cache lines, of which threads should share none.
-    fn piece(&self, tensor: usize, piece: usize) -> Range<usize> {
+    /// One of a tensor's `pieces`: pairs of cache lines, of which threads should share none.
+    fn piece(&self, tensor: usize, piece: usize, pieces: usize) -> Range<usize> {
         let first = tensor.checked_sub(1).map_or(0, |before| self.ends[before]);
         let last = self.ends[tensor];
         let begin = |piece: usize| match piece {
             0 => first,
-            PIECES => last,
-            _ => (first + (last - first) * piece / PIECES)
+            _ if piece == pieces => last,
+            _ => (first + (last - first) * piece / pieces)
                 .next_multiple_of(32)
                 .min(last),
         };
@@ -131,19 +131,21 @@ impl Kernel for Adam {
         let keep1 = T::of(1.0 - self.hyper.beta1);
         let keep2 = T::of(1.0 - self.hyper.beta2);
         let epsilon = T::of(self.hyper.epsilon);
-        assert_eq!(
-            self.ends.last(),
-            Some(&p.len()),
-            "tensors of all parameters"
+        assert!(
+            self.ends.is_sorted() && self.ends.last() == Some(&p.len()),
+            "tensors that end at {:?} are not {} parameters",
+            self.ends,
+            p.len()
         );
         let [p, m, v] = [p, m, v].map(Target::new);
         // The same pieces of all tensors, one after the other: then a member updates what it has made the
         // gradients of, a part of each weight's rows (see `gemm.rs`).
         let tensors = self.ends.len();
-        memory.team.share_out(PIECES * tensors, |_, task| {
-            let piece = self.piece(task % tensors, task / tensors);
+        let pieces = PIECES_PER_THREAD * memory.team.threads();
+        memory.team.share_out(pieces * tensors, |_, task| {
+            let piece = self.piece(task % tensors, task / tensors, pieces);
             let g = &g[piece.clone()];
-            // SAFETY: no other task has this piece.
+            // SAFETY: no other task has this piece, for the ends ascend.
             let [p, m, v] = [p, m, v].map(|all| unsafe { all.part(piece.start, piece.len()) });
             parallel::simd(
                 #[inline(always)]
