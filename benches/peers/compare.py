@@ -148,20 +148,19 @@ def theirs(recipe, epochs):
     return output(*command, "--threads", str(ARGUMENTS.threads), "--epochs", str(epochs))
 
 
-def epochs_to_target(job, recipe):
+def epochs_to_target(job, recipe, longest):
     """Epochs of the shortest job that reaches the target, or else of the longest."""
-    longest = tomllib.loads(recipe.read_text())["train"]["epochs"]
     reached = (n for n in range(1, longest) if accuracy(job(recipe, n))[0] >= TARGET)
     return next(reached, longest)
 
 
-def race_of_jobs(name, recipe, epochs, rounds):
-    """Jobs in turns: rows of the one whose total is the median, for each contestant."""
-    results = {contestant: [] for contestant in epochs}
+def race_of_jobs(name, recipe, contestants, rounds):
+    """Jobs in turns, of so many epochs each: the row of every contestant's median."""
+    results = {contestant: [] for contestant in contestants}
     for round in range(rounds):
         print(f"{name}: round {round + 1} of {rounds}", file=sys.stderr)
-        for contestant, (job, count) in epochs.items():
-            results[contestant].append(job(recipe, count))
+        for contestant, (job, epochs) in contestants.items():
+            results[contestant].append(job(recipe, epochs))
     total = lambda result: result["seconds"]["total"]
     ratio = lambda theirs: statistics.median(
         total(their) / total(our) for their, our in zip(theirs, results["Diabolo"])
@@ -187,9 +186,11 @@ def main_job():
         text = re.sub(r"(?m)^labels = .*$", f"labels = [{LABELS}]", recipe.read_text())
         judged_once = recipe.with_name("judged-once.toml")
         judged_once.write_text(re.sub(r"(?m)^noise_levels = .*$", "noise_levels = []", text))
-        short = {name: (job, epochs_to_target(job, judged_once)) for name, job in jobs.items()}
-        race_of_jobs(f"to {TARGET}", judged_once, short, ARGUMENTS.rounds)
         longest = tomllib.loads(text)["train"]["epochs"]
+        short = {
+            name: (job, epochs_to_target(job, judged_once, longest)) for name, job in jobs.items()
+        }
+        race_of_jobs(f"to {TARGET}", judged_once, short, ARGUMENTS.rounds)
         race_of_jobs("whole", recipe, {name: (job, longest) for name, job in jobs.items()}, 1)
 
 
