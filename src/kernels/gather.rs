@@ -111,6 +111,7 @@ impl Kernel for Gather {
         let images = memory.bytes.read(self.images);
         let ([], [clean, noisy]) = memory.real.access([], [self.clean.view, self.noisy.view]);
 
+        let below = self.noise.mask_below();
         let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
         // Tasks of whole images and whole blocks of random numbers.
         let rows = (1..=WORDS * LANES).find(|rows| (rows * features).is_multiple_of(WORDS * LANES));
@@ -140,11 +141,11 @@ impl Kernel for Gather {
                     for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
                         let counter = (first / WORDS + block * LANES) as u32;
                         let mut noise = [0.0; WORDS * LANES];
-                        let mut keep = [true; WORDS * LANES];
-                        self.noise.draw(counter, step, &mut noise, &mut keep);
-                        for ((noisy, &noise), &keep) in noisy.iter_mut().zip(&noise).zip(&keep) {
+                        let mut mask = [u32::MAX; WORDS * LANES];
+                        self.noise.draw(counter, step, &mut noise, &mut mask);
+                        for ((noisy, &noise), &mask) in noisy.iter_mut().zip(&noise).zip(&mask) {
                             let shaken = *noisy + T::of(f64::from(noise));
-                            *noisy = if keep { shaken } else { T::zero() };
+                            *noisy = if mask < below { T::zero() } else { shaken };
                         }
                     }
                 },
@@ -186,14 +187,15 @@ impl Kernel for Gather {
 }
 
 impl Noise {
-    /// σ·n and keep for the elements of [`LANES`] Philox blocks from `counter` on.
+    /// σ·n for the elements of [`LANES`] Philox blocks from `counter` on, and the words that say which are
+    /// masked.
     #[inline(always)]
     fn draw(
         &self,
         counter: u32,
         step: u32,
         noise: &mut [f32; WORDS * LANES],
-        keep: &mut [bool; WORDS * LANES],
+        mask: &mut [u32; WORDS * LANES],
     ) {
         if self.gaussian > 0.0 {
             let words = philox(counter, step, self.stream.gaussian(), self.key());
@@ -205,15 +207,21 @@ impl Noise {
                     row[lane] = self.gaussian * z;
                 }
             }
-            for (i, noise) in noise.iter_mut().enumerate() {
-                *noise = normals[i % WORDS][i / WORDS];
-            }
+            interleave(&normals, noise);
         }
         if self.masking > 0.0 {
             let words = philox(counter, step, self.stream.masking(), self.key());
-            for (i, keep) in keep.iter_mut().enumerate() {
-                *keep = words[i % WORDS][i / WORDS] >= self.mask_below();
-            }
+            interleave(&words, mask);
+        }
+    }
+}
+
+/// Block by block what is there word by word.
+#[inline(always)]
+fn interleave<T: Copy>(words: &[[T; LANES]; WORDS], blocks: &mut [T; WORDS * LANES]) {
+    for (lane, block) in blocks.chunks_exact_mut(WORDS).enumerate() {
+        for (place, word) in block.iter_mut().zip(words) {
+            *place = word[lane];
         }
     }
 }

@@ -54,27 +54,39 @@ const ROUNDS: usize = 10;
 /// Result `[word][lane]`.
 #[inline(always)]
 pub fn philox(first: u32, step: u32, stream: u32, key: [u32; 2]) -> [[u32; LANES]; 4] {
-    let [mut c0, mut c1, mut c2, mut c3] =
-        [[0u32; LANES], [step; LANES], [stream; LANES], [0; LANES]];
+    // In the lower halves of `u64`, as products come: taking them apart and putting them together again
+    // would cost more than the multiplications. What is in the upper halves is of no account.
+    let [mut c0, mut c1, mut c2, mut c3] = [
+        [0; LANES],
+        [step.into(); LANES],
+        [stream.into(); LANES],
+        [0; LANES],
+    ];
     for (lane, word) in c0.iter_mut().enumerate() {
-        *word = first.wrapping_add(lane as u32);
+        *word = u64::from(first.wrapping_add(lane as u32));
     }
     let mut key = key;
     for _ in 0..ROUNDS {
         for lane in 0..LANES {
-            let left = u64::from(c0[lane]) * u64::from(MULTIPLIERS[0]);
-            let right = u64::from(c2[lane]) * u64::from(MULTIPLIERS[1]);
-            c0[lane] = (right >> 32) as u32 ^ c1[lane] ^ key[0];
-            c1[lane] = right as u32;
-            c2[lane] = (left >> 32) as u32 ^ c3[lane] ^ key[1];
-            c3[lane] = left as u32;
+            let left = u64::from(c0[lane] as u32) * u64::from(MULTIPLIERS[0]);
+            let right = u64::from(c2[lane] as u32) * u64::from(MULTIPLIERS[1]);
+            c0[lane] = (right >> 32) ^ c1[lane] ^ u64::from(key[0]);
+            c1[lane] = right;
+            c2[lane] = (left >> 32) ^ c3[lane] ^ u64::from(key[1]);
+            c3[lane] = left;
         }
         key = [
             key[0].wrapping_add(KEY_STEPS[0]),
             key[1].wrapping_add(KEY_STEPS[1]),
         ];
     }
-    [c0, c1, c2, c3]
+    let mut words = [[0; LANES]; 4];
+    for (word, half) in words.iter_mut().zip(&[c0, c1, c2, c3]) {
+        for lane in 0..LANES {
+            word[lane] = half[lane] as u32;
+        }
+    }
+    words
 }
 
 /// Two independent standard normals from two uniform words, in `f32` on every device.
