@@ -30,6 +30,7 @@
 
 mod panels;
 mod prefetch;
+mod transpose;
 
 use pulp::{Simd, WithSimd};
 

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::prefetch::{READ, READ_LATER, line, prefetch};
+use super::prefetch::{READ_LATER, line, prefetch};
+use super::transpose::transpose;
 use crate::scalar::Scalar;
 
 /// Bytes of a packed row of b: two of the widest vectors.
@@ -147,47 +148,6 @@ fn pack_panel<T: Scalar>(
                 let (values, padding) = packed.split_at_mut(cols);
                 values.copy_from_slice(&b[..cols]);
                 padding.fill(T::zero());
-            }
-        }
-    }
-}
-
-/// [`pack`] of a transposed matrix: columns of b lie in one piece each, `col` apart.
-///
-/// Square by square, so that what is read and what is written both are whole pieces of lines, and the
-/// compiler makes shuffles of it.
-fn transpose<T: Scalar>(b: &[T], col: usize, [rows, cols]: [usize; 2], packed: &mut [T]) {
-    const SIDE: usize = 4;
-    let width = width::<T>();
-    if cols < width {
-        packed.fill(T::zero());
-    }
-    for first_row in (0..rows).step_by(SIDE) {
-        // Columns are read a line at a time, each from another place; the processor does not see them coming.
-        if first_row.is_multiple_of(line::<T>()) {
-            for first in b[first_row..].iter().step_by(col).take(cols) {
-                prefetch::<READ, T>(std::ptr::from_ref(first).wrapping_add(line::<T>()));
-            }
-        }
-        for first_col in (0..cols).step_by(SIDE) {
-            let (height, across) = (SIDE.min(rows - first_row), SIDE.min(cols - first_col));
-            let from = &b[first_col * col + first_row..];
-            let to = &mut packed[first_row * width + first_col..];
-            if [height, across] == [SIDE; 2] {
-                let mut square = [[T::zero(); SIDE]; SIDE];
-                for (j, column) in square.iter_mut().enumerate() {
-                    column.copy_from_slice(&from[j * col..][..SIDE]);
-                }
-                for i in 0..SIDE {
-                    let row: [T; SIDE] = std::array::from_fn(|j| square[j][i]);
-                    to[i * width..][..SIDE].copy_from_slice(&row);
-                }
-            } else {
-                for j in 0..across {
-                    for i in 0..height {
-                        to[i * width + j] = from[j * col + i];
-                    }
-                }
             }
         }
     }
