@@ -129,6 +129,20 @@ impl Gemm {
             height = height.min(m.div_ceil(team.threads()));
         }
         let (blocks, strips) = (m.div_ceil(height), n.div_ceil(across));
+        // The columns of a transposed a lie a row apart: the processor does not see them coming, and a narrow
+        // b is not multiplied long enough to hide it. So some rows of y at a time, while the next are asked for.
+        let rows_at_a_time = if self.transpose_a && n <= NARROW_PANELS * width::<T>() {
+            ROWS_AT_A_TIME
+        } else {
+            height
+        };
+        // What is read of a transposed a, for the rows of y from `row` on and a block of k.
+        let part_of_a = |row: usize, col: usize| Next {
+            values: &a[col * a_col + row..],
+            stride: a_col,
+            pieces: DEPTH.min(k - col),
+            len: rows_at_a_time.min(m - row),
+        };
         // What a task reads of b, from a row and a column on.
         let part_of_b = |row: usize, col: usize| {
             let (depth, cols) = (DEPTH.min(k - row), across.min(n.saturating_sub(col)));
@@ -169,14 +183,20 @@ impl Gemm {
                     } else {
                         pack(b, [b_row, b_col], [depth, cols], packed)
                     };
-                    let b = b.before(next);
-                    let a = Left {
+                    let left = Left {
                         values: a,
                         row: |i| i * a_row,
                         steps,
                     };
-                    // SAFETY: no other task has these rows and columns.
-                    unsafe { multiply(rows.clone(), a, b, y, |i| i * n + first_col, first > 0) };
+                    for row in rows.clone().step_by(rows_at_a_time) {
+                        let now = row..rows.end.min(row + rows_at_a_time);
+                        let b = b.before(match now.end {
+                            end if end < rows.end => part_of_a(end, first),
+                            _ => next,
+                        });
+                        // SAFETY: no other task has these rows and columns.
+                        unsafe { multiply(now, left, b, y, |i| i * n + first_col, first > 0) };
+                    }
                 }
             });
             let bias = bias.get(first_col..first_col + cols).unwrap_or(&[]);
@@ -251,6 +271,10 @@ const IN_PLACE_ROWS: usize = 128;
 const IN_PLACE_DEPTH: usize = 64;
 /// Rows of a weight gradient, at least, for each thread to have some of its own.
 const LEAST_OWN_ROWS: usize = 32;
+/// Panels of b, at most, that are multiplied faster than a transposed a comes unasked,
+const NARROW_PANELS: usize = 2;
+/// and rows of y that it is asked for at a time.
+const ROWS_AT_A_TIME: usize = 32;
 /// Columns of y, at most, that a task of [`Gemm::swapped`] makes.
 const SWAPPED_ROWS: usize = 256;
 
