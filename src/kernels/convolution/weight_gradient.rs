@@ -3,7 +3,7 @@
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
-use crate::kernels::product::{Left, Next, Panels, Target, fill, multiply, pack, packed_len};
+use crate::kernels::product::{Left, Panels, Target, fill, multiply, pack, packed_len};
 use crate::kernels::window::Window;
 use crate::kernels::{Dispatch, Kernel, shader};
 use crate::plan::{Matrix, Operand};
@@ -160,8 +160,6 @@ impl Kernel for WeightGradient {
                         pack(dy, [maps, 1], [steps.len(), maps], packed)
                     };
                     let row = |tap| start + tap * maps;
-                    let next = &x[now.end * pixels..];
-                    let dy = dy.before(Next::all(&next[..next.len().min(at_a_time * pixels)]));
                     // partial [depth, M] (+)= patchesᵀ [depth, positions] · dy [positions, M]
                     // SAFETY: as above.
                     unsafe { multiply(rows.clone(), patches, dy, partial, row, begun) };

@@ -52,7 +52,7 @@ pub(in crate::kernels) struct Next<'a, T> {
     pub len: usize,
 }
 
-impl<'a, T> Next<'a, T> {
+impl<T> Next<'_, T> {
     /// Nothing.
     const NONE: Self = Next {
         values: &[],
@@ -60,16 +60,6 @@ impl<'a, T> Next<'a, T> {
         pieces: 0,
         len: 0,
     };
-
-    /// All of a slice, line by line.
-    pub fn all(values: &'a [T]) -> Self {
-        Next {
-            values,
-            stride: line::<T>(),
-            pieces: values.len().div_ceil(line::<T>()),
-            len: line::<T>(),
-        }
-    }
 
     /// Asks for some of the pieces.
     #[inline(always)]
