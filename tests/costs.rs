@@ -190,16 +190,18 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
     assert_eq!(cost(distances.into()), expected);
 
     let filtered = NearestFiltered {
-        distance: Distance::Euclidean,
-        k: K,
-        bounds: dots,
+        of_all: NearestOfAll {
+            distance: Distance::Euclidean,
+            k: K,
+            dots,
+            query_norms,
+            reference_norms,
+            first: 0,
+            nearest,
+            neighbours: of_all,
+        },
         queries: query,
         references: reference,
-        query_norms,
-        reference_norms,
-        first: 0,
-        nearest,
-        neighbours: of_all,
     };
     // As without bounds, and products to fill the lists with, at least.
     let lists = 2 * nearest.len as u64;

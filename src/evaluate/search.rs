@@ -268,31 +268,24 @@ impl Search {
             for group in groups.iter().filter(|group| group.candidates.is_none()) {
                 let lists = nearest.iter().zip(&group.neighbours);
                 for (&distance, (&nearest, &neighbours)) in distances.iter().zip(lists) {
+                    let of_all = NearestOfAll {
+                        distance,
+                        k,
+                        dots: products,
+                        query_norms,
+                        reference_norms,
+                        first,
+                        nearest,
+                        neighbours,
+                    };
                     let kernel: AnyKernel = match filter {
                         Some(_) => NearestFiltered {
-                            distance,
-                            k,
-                            bounds: products,
+                            of_all,
                             queries,
                             references: chunk,
-                            query_norms,
-                            reference_norms,
-                            first,
-                            nearest,
-                            neighbours,
                         }
                         .into(),
-                        None => NearestOfAll {
-                            distance,
-                            k,
-                            dots: products,
-                            query_norms,
-                            reference_norms,
-                            first,
-                            nearest,
-                            neighbours,
-                        }
-                        .into(),
+                        None => of_all.into(),
                     };
                     plan.launch("nearest", kernel);
                 }

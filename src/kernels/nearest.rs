@@ -28,8 +28,10 @@
 
 mod filter;
 mod lists;
+mod of_all;
 
 pub use filter::{NearestFiltered, Residuals};
+pub use of_all::NearestOfAll;
 
 use lists::Lists;
 
@@ -254,112 +256,6 @@ fn cosine_distance<T: Scalar>(dot: T, q: T, r: T) -> T {
         T::zero()
     };
     T::one() - cosine
-}
-
-/// The nearest of all references, of which a chunk is taken in.
-#[derive(Clone, Debug)]
-pub struct NearestOfAll {
-    /// By which distance.
-    pub distance: Distance,
-    /// How many, at most [`K`].
-    pub k: usize,
-    /// `[chunk, Q]`
-    pub dots: Matrix,
-    /// `[Q]`
-    pub query_norms: View,
-    /// `[chunk]`
-    pub reference_norms: View,
-    /// The chunk's first reference; with 0 the lists begin anew.
-    pub first: usize,
-    /// Distances of the nearest so far `[⌈Q / LANES⌉, k, LANES]`.
-    pub nearest: View,
-    /// Their indices, likewise.
-    pub neighbours: View,
-}
-
-impl NearestOfAll {
-    /// Length of `nearest` and of `neighbours`.
-    pub fn len(queries: usize, k: usize) -> usize {
-        queries.next_multiple_of(LANES) * k
-    }
-
-    /// Where a query's neighbour lies, counted from the nearest.
-    pub fn at(k: usize, query: usize, place: usize) -> usize {
-        (query / LANES * k + place) * LANES + query % LANES
-    }
-}
-
-impl Kernel for NearestOfAll {
-    const NAME: &'static str = "nearest_of_all";
-    const SHADER: &'static str = shader!(
-        "shared/distance",
-        "shared/list",
-        "shared/list_in_chunks",
-        "nearest_of_all"
-    );
-
-    fn operands(&self) -> Vec<Operand> {
-        let list = |name, view: View| match self.first {
-            0 => Operand::write(name, view),
-            _ => Operand::update(name, view),
-        };
-        vec![
-            Operand::read("dots", self.dots),
-            Operand::read("query_norms", self.query_norms),
-            Operand::read("reference_norms", self.reference_norms),
-            list("nearest", self.nearest),
-            list("neighbours", self.neighbours),
-        ]
-    }
-
-    fn flops(&self) -> u64 {
-        // A distance and a comparison each.
-        (Distance::FLOPS + 1) * self.dots.view.len as u64
-    }
-
-    fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let ([dots, query_norms, reference_norms], [nearest]) = memory.real.access(
-            [self.dots.view, self.query_norms, self.reference_norms],
-            [self.nearest],
-        );
-        let neighbours = memory.index.write(self.neighbours);
-        let parts = (
-            chunks_of(nearest, self.k * LANES),
-            chunks_of(neighbours, self.k * LANES),
-        );
-        each_part(&memory.team, parts, |_, group, (nearest, neighbours)| {
-            let first = group * LANES;
-            let q = lanes(query_norms, first);
-            let rows = dots.chunks_exact(self.dots.cols).zip(reference_norms);
-            let mut lists = match self.first {
-                0 => Lists::new(self.k),
-                _ => Lists::restored(nearest, neighbours),
-            };
-            with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => parallel::simd(
-                #[inline(always)]
-                || {
-                    for (index, (row, &r)) in (self.first as u32..).zip(rows) {
-                        let mut distances = lanes(row, first);
-                        for lane in 0..LANES {
-                            distances[lane] = D.of_dot(distances[lane], q[lane], r);
-                        }
-                        lists.offer(&distances, index);
-                    }
-                    lists.settle();
-                },
-            ));
-            lists.save(nearest, neighbours);
-        });
-    }
-
-    fn gpu(&self) -> Dispatch {
-        let [chunk, queries] = [self.dots.rows, self.dots.cols];
-        Dispatch {
-            constants: vec![self.distance.constant(), ("K", format!("{}u", self.k))],
-            dims: [queries, chunk, self.first].map(|dim| dim as u32).into(),
-            groups: linear_groups(queries.next_multiple_of(LANES)),
-        }
-    }
 }
 
 /// Candidates whose distances are fetched at a time: they lie apart, and the processor waits for all of

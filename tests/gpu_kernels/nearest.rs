@@ -219,16 +219,18 @@ fn the_nearest_that_bounds_let_through_agree_exactly() {
             let nearest = given("nearest", so_far);
             let places = (0..nearest.len).map(|at| (at / LANES % k) as u32).collect();
             let kernel = NearestFiltered {
-                distance,
-                k,
-                bounds,
+                of_all: NearestOfAll {
+                    distance,
+                    k,
+                    dots: bounds,
+                    query_norms,
+                    reference_norms,
+                    first,
+                    nearest,
+                    neighbours: test.index("neighbours", places),
+                },
                 queries: q.matrix(queries, width),
                 references: r.matrix(chunk, width),
-                query_norms,
-                reference_norms,
-                first,
-                nearest,
-                neighbours: test.index("neighbours", places),
             };
             test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
         }

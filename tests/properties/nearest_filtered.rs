@@ -179,27 +179,21 @@ fn search(bench: &mut Bench, case: &Case) -> Left {
         );
         products.push((bounds.view, dots.view));
         for (&distance, &[whole, filtered]) in Distance::ALL.iter().zip(&lists) {
-            bench.launch(NearestOfAll {
+            let of_all = |dots, (nearest, neighbours)| NearestOfAll {
                 distance,
                 k,
                 dots,
                 query_norms,
                 reference_norms,
                 first,
-                nearest: whole.0,
-                neighbours: whole.1,
-            });
+                nearest,
+                neighbours,
+            };
+            bench.launch(of_all(dots, whole));
             bench.launch(NearestFiltered {
-                distance,
-                k,
-                bounds,
+                of_all: of_all(bounds, filtered),
                 queries: q,
                 references: part,
-                query_norms,
-                reference_norms,
-                first,
-                nearest: filtered.0,
-                neighbours: filtered.1,
             });
         }
     }
@@ -251,16 +245,18 @@ fn a_reference_beyond_the_nearest_by_its_bound_is_not_looked_at() {
     let len = NearestOfAll::len(1, k);
     let neighbours = bench.indices(&vec![NONE; len]);
     let kernel = NearestFiltered {
-        distance: Distance::Euclidean,
-        k,
-        bounds: bench.given(&bounds).matrix(count, 1),
+        of_all: NearestOfAll {
+            distance: Distance::Euclidean,
+            k,
+            dots: bench.given(&bounds).matrix(count, 1),
+            query_norms: norms[0],
+            reference_norms: norms[1],
+            first: 1000,
+            nearest: bench.given(&vec![1.0; len]),
+            neighbours,
+        },
         queries,
         references,
-        query_norms: norms[0],
-        reference_norms: norms[1],
-        first: 1000,
-        nearest: bench.given(&vec![1.0; len]),
-        neighbours,
     };
     bench.launch(kernel);
     let found = bench.run::<f32>().read_index(neighbours).expect("readable");

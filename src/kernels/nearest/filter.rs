@@ -20,7 +20,7 @@
 //! less than [`slack`]. The distances are monotonous functions of the dot product, after rounding
 //! too, so that bounds of these need no more.
 
-use super::{Distance, LANES, Lists, lanes};
+use super::{Distance, LANES, NearestOfAll, lanes};
 use crate::device::cpu::{Memory, ScratchSize};
 use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
 use crate::kernels::product::{Left, Target, fill, multiply, pack, panel_len};
@@ -101,29 +101,15 @@ impl Kernel for Residuals {
     }
 }
 
-/// [`NearestOfAll`](super::NearestOfAll) from bounds of the dot products: the same lists.
+/// [`NearestOfAll`] from bounds of the dot products: the same lists.
 #[derive(Clone, Debug)]
 pub struct NearestFiltered {
-    /// By which distance.
-    pub distance: Distance,
-    /// How many, at most [`K`](super::K).
-    pub k: usize,
-    /// Not below the dot products, `[chunk, Q]`.
-    pub bounds: Matrix,
+    /// What is looked for; in the place of the dot products, numbers not below them.
+    pub of_all: NearestOfAll,
     /// `[Q, D]`
     pub queries: Matrix,
     /// `[chunk, D]`
     pub references: Matrix,
-    /// `[Q]`
-    pub query_norms: View,
-    /// `[chunk]`
-    pub reference_norms: View,
-    /// The chunk's first reference; with 0 the lists begin anew.
-    pub first: usize,
-    /// Distances of the nearest so far `[⌈Q / LANES⌉, k, LANES]`.
-    pub nearest: View,
-    /// Their indices, likewise.
-    pub neighbours: View,
 }
 
 /// References that are multiplied out at a time: enough for whole tiles of the product, and few, since
@@ -140,31 +126,24 @@ impl Kernel for NearestFiltered {
     );
 
     fn operands(&self) -> Vec<Operand> {
-        let list = |name, view: View| match self.first {
-            0 => Operand::write(name, view),
-            _ => Operand::update(name, view),
-        };
+        let of_all = &self.of_all;
+        let [nearest, neighbours] = of_all.lists();
         vec![
-            Operand::read("bounds", self.bounds),
+            Operand::read("bounds", of_all.dots),
             Operand::read("queries", self.queries),
             Operand::read("references", self.references),
-            Operand::read("query_norms", self.query_norms),
-            Operand::read("reference_norms", self.reference_norms),
-            list("nearest", self.nearest),
-            list("neighbours", self.neighbours),
+            Operand::read("query_norms", of_all.query_norms),
+            Operand::read("reference_norms", of_all.reference_norms),
+            nearest,
+            neighbours,
         ]
     }
 
     fn flops(&self) -> u64 {
-        // A distance and a comparison each, and a product for as many as the lists are long: at least.
-        let [chunk, queries] = [self.bounds.rows, self.bounds.cols];
-        let products = if self.first == 0 {
-            self.k.min(chunk)
-        } else {
-            0
-        };
-        (Distance::FLOPS + 1) * self.bounds.view.len as u64
-            + (2 * products * queries * self.queries.cols) as u64
+        // Besides, a product for as many as the lists are long: at least.
+        let NearestOfAll { dots, k, first, .. } = self.of_all;
+        let products = if first == 0 { k.min(dots.rows) } else { 0 };
+        self.of_all.flops() + (2 * products * self.queries.view.len) as u64
     }
 
     fn scratch(&self) -> ScratchSize {
@@ -176,22 +155,33 @@ impl Kernel for NearestFiltered {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        let NearestOfAll {
+            distance,
+            k,
+            dots: bounds,
+            query_norms,
+            reference_norms,
+            first: first_of_chunk,
+            nearest,
+            neighbours,
+        } = self.of_all;
+        let bounds_per_row = bounds.cols;
         let ([bounds, queries, references, query_norms, reference_norms], [nearest]) =
             memory.real.access(
                 [
-                    self.bounds.view,
+                    bounds.view,
                     self.queries.view,
                     self.references.view,
-                    self.query_norms,
-                    self.reference_norms,
+                    query_norms,
+                    reference_norms,
                 ],
-                [self.nearest],
+                [nearest],
             );
-        let neighbours = memory.index.write(self.neighbours);
+        let neighbours = memory.index.write(neighbours);
         let (scratch, width) = (&memory.scratch, self.queries.cols);
         let parts = (
-            chunks_of(nearest, self.k * LANES),
-            chunks_of(neighbours, self.k * LANES),
+            chunks_of(nearest, k * LANES),
+            chunks_of(neighbours, k * LANES),
         );
         each_part(
             &memory.team,
@@ -200,18 +190,15 @@ impl Kernel for NearestFiltered {
                 let first = group * LANES;
                 let cols = LANES.min(self.queries.rows - first);
                 let q = lanes(query_norms, first);
-                let mut lists = match self.first {
-                    0 => Lists::new(self.k),
-                    _ => Lists::restored(nearest, neighbours),
-                };
+                let mut lists = self.of_all.so_far(nearest, neighbours);
                 scratch.with(member, self.scratch(), |reals, places| {
                     let (panel, dots) = reals.split_at_mut(panel_len::<T>(width));
                     let (steps, passed) = places.split_at_mut(width);
                     fill(steps, 0..width);
                     let queries = &queries[first * width..];
                     let queries = pack(queries, [1, width], [width, cols], panel);
-                    let mut rows = bounds.chunks_exact(self.bounds.cols).enumerate();
-                    with_constant!(self.distance, Distance::{Euclidean, Cosine}, D => loop {
+                    let mut rows = bounds.chunks_exact(bounds_per_row).enumerate();
+                    with_constant!(distance, Distance::{Euclidean, Cosine}, D => loop {
                         let count = parallel::simd(
                             #[inline(always)]
                             || {
@@ -256,7 +243,7 @@ impl Kernel for NearestFiltered {
                                     for lane in 0..LANES {
                                         distances[lane] = D.of_dot(distances[lane], q[lane], r);
                                     }
-                                    lists.offer(&distances, (self.first + reference) as u32);
+                                    lists.offer(&distances, (first_of_chunk + reference) as u32);
                                 }
                                 lists.settle();
                             },
@@ -269,13 +256,13 @@ impl Kernel for NearestFiltered {
     }
 
     fn gpu(&self) -> Dispatch {
-        let [chunk, queries] = [self.bounds.rows, self.bounds.cols];
+        let of_all = self.of_all.gpu();
+        let [queries, chunk, first] = of_all.dims[..] else {
+            unreachable!("queries, references and where they begin")
+        };
         Dispatch {
-            constants: vec![self.distance.constant(), ("K", format!("{}u", self.k))],
-            dims: [queries, chunk, self.queries.cols, self.first]
-                .map(|dim| dim as u32)
-                .into(),
-            groups: linear_groups(queries.next_multiple_of(LANES)),
+            dims: vec![queries, chunk, self.queries.cols as u32, first],
+            ..of_all
         }
     }
 }
