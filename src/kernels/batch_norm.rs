@@ -82,20 +82,13 @@ impl Kernel for Moments {
                 let first = index * ROWS_PER_BLOCK * c;
                 let end = x.len().min(first + ROWS_PER_BLOCK * c);
                 let (mean, squares) = partial.split_at_mut(c);
-                parallel::simd(
-                    #[inline(always)]
-                    || {
-                        let block = &x[first..end];
-                        each_column(
-                            c,
-                            ColumnMoments {
-                                block,
-                                mean,
-                                squares,
-                            },
-                        );
-                    },
-                );
+                let block = &x[first..end];
+                let moments = ColumnMoments {
+                    block,
+                    mean,
+                    squares,
+                };
+                each_column(c, moments);
             },
         );
     }
@@ -187,20 +180,13 @@ impl Kernel for Statistics {
         );
         let n = T::of(self.rows as f64);
         // inv_std holds Σ (x − mean)² until the end.
-        parallel::simd(
-            #[inline(always)]
-            || {
-                each_column(
-                    c,
-                    CombinedMoments {
-                        partial,
-                        rows: self.rows,
-                        mean,
-                        squares: inv_std,
-                    },
-                );
-            },
-        );
+        let moments = CombinedMoments {
+            partial,
+            rows: self.rows,
+            mean,
+            squares: inv_std,
+        };
+        each_column(c, moments);
         let momentum = T::of(MOMENTUM);
         for i in 0..c {
             let squares = inv_std[i];

@@ -147,10 +147,7 @@ fn sum_blocks<T: Scalar>(x: &[T], sums: &mut [T]) {
 /// Sums of the first columns of a matrix, as many as there is room for; its rows lie `cols` apart. They are
 /// added first to last.
 pub(super) fn sum_columns<T: Scalar>(rows: &[T], cols: usize, sum: &mut [T]) {
-    parallel::simd(
-        #[inline(always)]
-        || each_column(sum.len(), ColumnSums { rows, cols, sum }),
-    );
+    each_column(sum.len(), ColumnSums { rows, cols, sum });
 }
 
 struct ColumnSums<'a, T> {

@@ -125,36 +125,40 @@ pub(crate) fn chunks<T: Send>(
 
 /// Work on a matrix, column by column, that does WIDTH of them at a time.
 pub(super) trait Columns {
-    /// Columns `first .. first + WIDTH`.
+    /// Columns `first .. first + WIDTH`. To be inlined: see [`simd`].
     fn run<const WIDTH: usize>(&mut self, first: usize);
 }
 
 /// Calls `work` for all columns, in pieces whose sums the compiler can keep in registers (of AVX-512,
 /// the largest), and wide enough that memory is read ahead; of wide matrices in pieces whose sums stay in
 /// the first-level cache, so that fewer rows, each in another page, are gone through again.
-#[inline(always)]
 pub(super) fn each_column(cols: usize, mut work: impl Columns) {
-    let mut first = 0;
-    while cols - first >= 512 {
-        work.run::<512>(first);
-        first += 512;
-    }
-    while cols - first >= 64 {
-        work.run::<64>(first);
-        first += 64;
-    }
-    while cols - first >= 32 {
-        work.run::<32>(first);
-        first += 32;
-    }
-    while cols - first >= 8 {
-        work.run::<8>(first);
-        first += 8;
-    }
-    while cols > first {
-        work.run::<1>(first);
-        first += 1;
-    }
+    simd(
+        #[inline(always)]
+        || {
+            let mut first = 0;
+            while cols - first >= 512 {
+                work.run::<512>(first);
+                first += 512;
+            }
+            while cols - first >= 64 {
+                work.run::<64>(first);
+                first += 64;
+            }
+            while cols - first >= 32 {
+                work.run::<32>(first);
+                first += 32;
+            }
+            while cols - first >= 8 {
+                work.run::<8>(first);
+                first += 8;
+            }
+            while cols > first {
+                work.run::<1>(first);
+                first += 1;
+            }
+        },
+    );
 }
 
 /// The columns of a piece of one row.

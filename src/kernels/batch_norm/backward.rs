@@ -73,22 +73,17 @@ impl Kernel for BackwardPartial {
                 let first = index * ROWS_PER_BLOCK * c;
                 let block = first..dy.len().min(first + ROWS_PER_BLOCK * c);
                 let (sum_g, sum_gx) = partial.split_at_mut(c);
-                parallel::simd(
-                    #[inline(always)]
-                    || {
-                        let sums = ColumnGradients {
-                            x: &x[block.clone()],
-                            y: &y[block.clone()],
-                            dy: &dy[block],
-                            mean,
-                            inv_std,
-                            activation,
-                            sum_g,
-                            sum_gx,
-                        };
-                        each_column(c, sums);
-                    },
-                );
+                let sums = ColumnGradients {
+                    x: &x[block.clone()],
+                    y: &y[block.clone()],
+                    dy: &dy[block],
+                    mean,
+                    inv_std,
+                    activation,
+                    sum_g,
+                    sum_gx,
+                };
+                each_column(c, sums);
             },
         );
     }
