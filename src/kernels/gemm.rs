@@ -218,7 +218,8 @@ impl Gemm {
     ) {
         let [m, k, n] = self.dims();
         let [a_row, a_col] = strides(self.a, self.transpose_a);
-        let height = n.div_ceil(2 * team.threads()).min(SWAPPED_ROWS);
+        // One task a thread, where that will do: each packs a.
+        let height = n.div_ceil(team.threads()).min(SWAPPED_ROWS);
         team.share_out(n.div_ceil(height), |member, task| {
             let cols = task * height..n.min((task + 1) * height);
             scratch.with(member, self.scratch(), |reals, steps| {
@@ -413,7 +414,9 @@ impl Kernel for Gemm {
             .access([self.a.view, self.b.view, bias], [self.y.view]);
         let y = Target::new(y);
         let [m, ..] = self.dims();
-        if self.transpose_b && m <= width::<T>() {
+        // Fewer rows would leave most of a vector idle, of more the product outweighs packing b.
+        let few = width::<T>() / 4 + 1..=width::<T>();
+        if self.transpose_b && few.contains(&m) {
             self.swapped([a, b, bias], y, &memory.scratch, &memory.team);
         } else {
             self.by_panels([a, b, bias], y, &memory.scratch, &memory.team);

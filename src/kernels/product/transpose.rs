@@ -10,9 +10,9 @@ const SIDE: usize = 4;
 /// Element (p, j), at `p + j · col` of `b`, to `p · width + j` of `packed`, the rest of its lines filled up
 /// with zeros.
 ///
-/// All columns of [`SIDE`] rows, then the next: so whole lines of the panel are written, one after the
-/// other. Each column comes from another place, and the processor does not see it coming: its next line, or
-/// the first of the panel after this one, is asked for.
+/// Lines of b are read whole, one column's after the other's: where columns lie a power of two apart, a
+/// cache has not room for many of them at a time. Each comes from another place, and the processor does not
+/// see it coming: the next line of each column, or the first of a next panel, is asked for.
 pub(super) fn transpose<T: Scalar>(
     b: &[T],
     col: usize,
@@ -24,45 +24,43 @@ pub(super) fn transpose<T: Scalar>(
         "{cols} columns of {rows}"
     );
     let width = width::<T>();
-    for (first_row, packed) in (0..rows)
-        .step_by(SIDE)
-        .zip(packed.chunks_mut(panel_len::<T>(SIDE)))
-    {
-        if first_row.is_multiple_of(line::<T>()) {
-            let next = match first_row + line::<T>() {
-                next if next < rows => next,
-                _ => cols * col,
-            };
-            for j in 0..cols {
-                prefetch::<READ, T>(b.as_ptr().wrapping_add(next + j * col));
-            }
+    if cols < width {
+        packed.fill(T::zero());
+    }
+    let blocks = packed.chunks_mut(panel_len::<T>(line::<T>()));
+    for (first_row, packed) in (0..rows).step_by(line::<T>()).zip(blocks) {
+        let next = match first_row + line::<T>() {
+            next if next < rows => next,
+            _ => cols * col,
+        };
+        for j in 0..cols {
+            prefetch::<READ, T>(b.as_ptr().wrapping_add(next + j * col));
         }
         let from = &b[first_row..];
-        let height = SIDE.min(rows - first_row);
-        let in_squares = if height == SIDE {
-            cols - cols % SIDE
-        } else {
-            0
-        };
-        for first_col in (0..in_squares).step_by(SIDE) {
-            // SAFETY: SIDE rows of SIDE columns are inside `from` by the assertion and inside `packed`, which
-            // has SIDE whole lines. (Checked one by one, these accesses take longer than the shuffles.)
-            unsafe {
-                let column = |j| from.as_ptr().add((first_col + j) * col);
-                let square = [0, 1, 2, 3].map(|j| column(j).cast::<[T; SIDE]>().read_unaligned());
-                for (i, row) in turned(square).into_iter().enumerate() {
-                    let place = packed.as_mut_ptr().add(i * width + first_col);
-                    place.cast::<[T; SIDE]>().write_unaligned(row);
+        let height = line::<T>().min(rows - first_row);
+        let in_squares = [height, cols].map(|side| side - side % SIDE);
+        for first_col in (0..in_squares[1]).step_by(SIDE) {
+            for row in (0..in_squares[0]).step_by(SIDE) {
+                // SAFETY: SIDE columns of `height` rows are inside `from` by the assertion, and `packed` has
+                // `height` whole lines. (Checked one by one, these accesses take longer than the shuffles.)
+                unsafe {
+                    let column = |j| from.as_ptr().add(row + (first_col + j) * col);
+                    let square =
+                        [0, 1, 2, 3].map(|j| column(j).cast::<[T; SIDE]>().read_unaligned());
+                    for (i, line) in turned(square).into_iter().enumerate() {
+                        let place = packed.as_mut_ptr().add((row + i) * width + first_col);
+                        place.cast::<[T; SIDE]>().write_unaligned(line);
+                    }
                 }
             }
         }
-        for (i, line) in packed.chunks_exact_mut(width).enumerate().take(height) {
-            for (j, place) in line.iter_mut().enumerate().skip(in_squares) {
-                *place = if j < cols {
-                    from[j * col + i]
-                } else {
-                    T::zero()
-                };
+        if in_squares == [height, cols] {
+            continue;
+        }
+        for (i, line) in packed.chunks_exact_mut(width).enumerate() {
+            let first = if i < in_squares[0] { in_squares[1] } else { 0 };
+            for (j, place) in line.iter_mut().enumerate().take(cols).skip(first) {
+                *place = from[j * col + i];
             }
         }
     }
