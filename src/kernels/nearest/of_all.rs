@@ -12,7 +12,7 @@ use crate::scalar::Scalar;
 pub struct NearestOfAll {
     /// By which distance.
     pub distance: Distance,
-    /// How many, at most [`K`].
+    /// How many, at most [`K`](super::K).
     pub k: usize,
     /// `[chunk, Q]`
     pub dots: Matrix,
