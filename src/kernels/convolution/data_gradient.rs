@@ -78,9 +78,9 @@ impl DataGradient {
 
     /// Packs `weightᵀ` phase by phase, `[taps·M, C]` each, and writes down for each its numbers of pixels
     /// and steps, and where its windows (the earliest over each pixel), pixels and steps lie: done for every
-    /// image, this would take a twentieth of the time.
+    /// image, this would take a fiftieth of the time.
     ///
-    /// Returns the number of phases and that of their pixels.
+    /// Returns how many phases there are, and how many pixels they cover.
     fn prepare_phases<T: Scalar>(
         &self,
         side: &Bordered,
@@ -88,7 +88,7 @@ impl DataGradient {
         (mut packed, mut places): (&mut [T], &mut [usize]),
     ) -> [usize; 2] {
         let Shape { channels, maps, .. } = self.shape();
-        let mut totals = [0, 0];
+        let [mut phases, mut covered] = [0, 0];
         for phase in Phases::all(&self.window) {
             let (pixels, depth) = (phase.pixels(), phase.taps(side).count() * maps);
             let [counts, windows, targets, steps] =
@@ -110,26 +110,27 @@ impl DataGradient {
                     pack(weight, [1, maps], [maps, cols], panel);
                 }
             }
-            totals = [totals[0] + 1, totals[1] + pixels];
+            phases += 1;
+            covered += pixels;
         }
-        totals
+        [phases, covered]
     }
 
-    /// One image: dx, phase by phase, from dy in its border. `totals`, `packed` and `places` as
-    /// [`prepare_phases`](Self::prepare_phases) left them.
+    /// One image: dx, phase by phase, from dy in its border. The rest as
+    /// [`prepare_phases`](Self::prepare_phases) left it.
     fn add_up_phases<T: Scalar>(
         &self,
         whole: &[T],
-        (mut packed, mut places, totals): (&[T], &[usize], [usize; 2]),
+        (mut packed, mut places, [phases, covered]): (&[T], &[usize], [usize; 2]),
         dx: &mut [T],
     ) {
         let channels = self.dx.cols;
-        if totals[1] < self.window.area() {
+        if covered < self.window.area() {
             // The others are under no tap.
             dx.fill(T::zero());
         }
         let dx = Target::new(dx);
-        for _ in 0..totals[0] {
+        for _ in 0..phases {
             let counts = places.split_off(..2).expect("as prepared");
             let (pixels, depth) = (counts[0], counts[1]);
             let [windows, targets, steps] =
@@ -234,11 +235,11 @@ impl Kernel for DataGradient {
                     let depth = self.window.taps() * maps;
                     let (packed, whole) = reals.split_at_mut(packed_len::<T>(depth, channels));
                     let whole = &mut whole[..side.len()];
-                    let totals = self.prepare_phases(&side, weight, (packed, places));
+                    let prepared = self.prepare_phases(&side, weight, (packed, places));
                     for (image, dx) in parts {
                         let dy = &dy[image * area * maps..][..area * maps];
                         side.frame(dy, whole);
-                        self.add_up_phases(whole, (packed, places, totals), dx);
+                        self.add_up_phases(whole, (packed, places, prepared), dx);
                         finish_block(dx, bias, self.activation);
                     }
                 }
