@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::device::team::Team;
+use crate::buffer::{Cost, Element};
 use crate::device::{Backend, DeviceError, HostData};
 use crate::kernels::Activation;
 use crate::kernels::activation::Forward;
 use crate::kernels::gemm::Gemm;
+use crate::kernels::host::Team;
 use crate::kernels::parallel;
-use crate::plan::{Cost, Element, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// Bytes that the copies touch, ascending: from a core's own cache to main memory.
 const TOUCHED: [u64; 6] = [128 << 10, 512 << 10, 2 << 20, 8 << 20, 32 << 20, 128 << 20];

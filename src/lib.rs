@@ -33,7 +33,8 @@
 //! use std::sync::Arc;
 //! use diabolo::device::{Device, HostData, cpu::Cpu};
 //! use diabolo::layers::{Dense, Layer, Mode, Parameters};
-//! use diabolo::plan::{Element, PlanBuilder};
+//! use diabolo::buffer::Element;
+//! use diabolo::plan::PlanBuilder;
 //!
 //! let mut plan = PlanBuilder::new();
 //! let mut parameters = Parameters::new(&mut plan);
@@ -60,6 +61,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod buffer;
 pub mod ceilings;
 pub mod data;
 pub mod device;

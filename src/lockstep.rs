@@ -8,8 +8,9 @@
 
 use serde::Serialize;
 
+use crate::buffer::{Element, Operand, View};
 use crate::device::{Device, DeviceError, HostData};
-use crate::plan::{Element, Operand, Plan, View};
+use crate::plan::Plan;
 use crate::rounding::{Disturber, MARGIN, largest, unit};
 use crate::train::Trainer;
 

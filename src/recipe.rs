@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::DataError;
-use crate::data::catalogue::Selection;
+use crate::data::Selection;
 use crate::data::draws::Sampling;
 
 mod model;

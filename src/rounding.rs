@@ -14,9 +14,10 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::buffer::View;
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DeviceError};
-use crate::plan::{Launch, Plan, RoutineId, View};
+use crate::plan::{Launch, Plan, RoutineId};
 
 /// Unit roundoff of `f32`.
 pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;

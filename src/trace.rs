@@ -14,13 +14,14 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use statrs::statistics::{Data, OrderStatistics};
 
+use crate::buffer::{BufferId, Cost, Operand, View};
 use crate::ceilings::Ceilings;
 use crate::data::{Images, Pixels};
 use crate::device::gpu::Counters;
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
-use crate::plan::{BufferId, Cost, Launch, Operand, RoutineId, View};
+use crate::plan::{Launch, RoutineId};
 use crate::recipe::Recipe;
 use crate::train::{DataShape, Program, TrainError, Trainer};
 

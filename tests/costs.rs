@@ -1,12 +1,13 @@
 //! What launches say that they cost, against totals by hand.
 
+use diabolo::buffer::{Access, Cost, Element};
 use diabolo::image::ImageShape;
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::nearest::{
     Distance, Distances, K, Nearest, NearestFiltered, NearestOfAll, RowNorms,
 };
-use diabolo::kernels::{AnyKernel, UNUSED};
-use diabolo::plan::{Access, Cost, Element, Launch, Plan, PlanBuilder};
+use diabolo::kernels::{Kernel, UNUSED};
+use diabolo::plan::{Launch, Plan, PlanBuilder};
 use diabolo::recipe::{BUILT_IN, Recipe};
 use diabolo::train::{DataShape, Program};
 
@@ -63,7 +64,10 @@ fn a_product_costs_its_multiply_adds_and_an_epilogue() {
             // A bias is one operation an element; the activations at hand at most six.
             assert_eq!(epilogue % elements, 0, "{name}, {}", launch.label);
             assert!(epilogue <= 7 * elements, "{name}, {}", launch.label);
-            let has_bias = matches!(&launch.kernel, AnyKernel::Gemm(gemm) if gemm.bias.is_some());
+            let has_bias = launch
+                .kernel
+                .downcast()
+                .is_some_and(|gemm: &Gemm| gemm.bias.is_some());
             assert!(epilogue > 0 || !has_bias, "{name}, {}", launch.label);
         }
     }
@@ -151,7 +155,6 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         Nearest::len(queries, [draws, 1, K]),
     );
     let of_all = plan.persistent("nearest", Element::Index, NearestOfAll::len(queries, K));
-    let cost = |kernel: AnyKernel| kernel.cost();
 
     let [q, r, w] = [queries, chunk, width].map(|count| count as u64);
     let norms = RowNorms {
@@ -163,7 +166,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * q * w,
         written: 4 * q,
     };
-    assert_eq!(cost(norms.into()), expected);
+    assert_eq!(norms.cost(), expected);
 
     let product = Gemm::new(reference, query, dots).transpose_b();
     let expected = Cost {
@@ -171,7 +174,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * (q * w + r * w),
         written: 4 * q * r,
     };
-    assert_eq!(cost(product.into()), expected);
+    assert_eq!(product.cost(), expected);
 
     let distances = Distances {
         distance: Distance::Euclidean,
@@ -187,7 +190,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * (q * r + q + r),
         written: 4 * q * r,
     };
-    assert_eq!(cost(distances.into()), expected);
+    assert_eq!(distances.cost(), expected);
 
     let filtered = NearestFiltered {
         of_all: NearestOfAll {
@@ -210,7 +213,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * (q * r + q * w + r * w + q + r),
         written: 4 * lists,
     };
-    assert_eq!(cost(filtered.into()), expected);
+    assert_eq!(filtered.cost(), expected);
 
     let of_all = NearestOfAll {
         distance: Distance::Cosine,
@@ -228,7 +231,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * (q * r + q + r + lists),
         written: 4 * lists,
     };
-    assert_eq!(cost(of_all.into()), expected);
+    assert_eq!(of_all.cost(), expected);
 
     let nearest = Nearest {
         queries,
@@ -245,7 +248,7 @@ fn a_search_costs_its_product_its_distances_and_a_look_at_each_candidate() {
         read: 4 * (q * looked_at + looked_at),
         written: 4 * neighbours.len as u64,
     };
-    assert_eq!(cost(nearest.into()), expected);
+    assert_eq!(nearest.cost(), expected);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use diabolo::data::catalogue::{Selection, load, load_from};
 use diabolo::data::{DataError, Dataset};
+use diabolo::data::{Selection, load, load_from};
 use flate2::{Compression, write::GzEncoder};
 use sets::{assert_has, bytes, failure, message, select, shape, temporary};
 use tempfile::TempDir;

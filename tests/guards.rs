@@ -9,10 +9,11 @@ mod adapter;
 mod common;
 
 use common::{digits, small, small_conv};
+use diabolo::buffer::Element;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, HostData};
-use diabolo::plan::{Element, PlanBuilder};
+use diabolo::plan::PlanBuilder;
 use diabolo::recipe::{PoolName, Recipe};
 use diabolo::train::Trainer;
 

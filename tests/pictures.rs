@@ -6,7 +6,7 @@ mod sets;
 use std::fs;
 
 use diabolo::data::Range;
-use diabolo::data::catalogue::{Colour, Selection, load};
+use diabolo::data::{Colour, Selection, load};
 use diabolo::data::{Dataset, folder, npy};
 use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage, Rgba, RgbaImage};
 use sets::{assert_has, bytes, failure, message, save, select, shape, temporary};

@@ -1,8 +1,9 @@
 //! What a plan knows before it runs: memory by lifetimes, and exact costs.
 
+use diabolo::buffer::Lifetime;
 use diabolo::image::ImageShape;
-use diabolo::kernels::AnyKernel;
-use diabolo::plan::{Lifetime, Plan};
+use diabolo::kernels::gemm::Gemm;
+use diabolo::plan::Plan;
 use diabolo::recipe::Recipe;
 use diabolo::train::{DataShape, Program};
 
@@ -92,7 +93,7 @@ fn the_products_of_a_step_cost_six_flops_per_weight_and_image_but_for_the_first_
     let launches = program.plan.launches(program.train);
     let products = launches
         .iter()
-        .filter(|l| matches!(l.kernel, AnyKernel::Gemm(_)));
+        .filter(|l| l.kernel.downcast::<Gemm>().is_some());
     let flops: u64 = products.map(|launch| launch.kernel.cost().flops).sum();
     let (first, rest) = (
         784 * 512,

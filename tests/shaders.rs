@@ -125,16 +125,16 @@ fn every_launch_of_training_finds_the_bindings_it_means() {
                 steps.into_iter().map(move |step| (launch, step))
             });
             for (launch, step) in steps {
-                let (kernel, dispatch, operands) = (step.kernel, step.dispatch, step.operands);
-                let source = specialise(kernel.shader(), &dispatch.constants);
-                let module = validate(kernel.name(), &source);
+                let (dispatch, operands) = (step.dispatch, step.operands);
+                let source = specialise(step.shader, &dispatch.constants);
+                let module = validate(step.name, &source);
                 let mut declared = HashMap::new();
                 for (_, variable) in module.global_variables.iter() {
                     if let Some(binding) = &variable.binding {
                         declared.insert(binding.binding as usize, variable);
                     }
                 }
-                let what = format!("{}: {}", launch.label, kernel.name());
+                let what = format!("{}: {}", launch.label, step.name);
 
                 let words = declared.remove(&0).map_or(0, |dims| {
                     assert_eq!(dims.space, AddressSpace::Uniform, "{what}");

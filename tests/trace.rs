@@ -11,12 +11,13 @@ use std::sync::{Arc, LazyLock};
 
 use adapter::gpu;
 use common::{small, small_conv};
+use diabolo::buffer::Element;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{Gpu, GpuOptions};
 use diabolo::device::{Backend, Device};
 use diabolo::image::ImageShape;
 use diabolo::kernels::clock::Advance;
-use diabolo::plan::{Element, PlanBuilder};
+use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
 use diabolo::report::timeline;
 use diabolo::trace::{GroupRow, Trace, random_images, trace};

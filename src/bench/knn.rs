@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use crate::buffer::Cost;
 use crate::evaluate::{BLOCK, Distance, Rows, Search};
-use crate::plan::Cost;
 use crate::train::TrainError;
 
 use super::harness::timed;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::buffer::{Element, Matrix};
 use crate::device::{Backend, Device, HostData};
-use crate::kernels::AnyKernel;
 use crate::kernels::gemm::Gemm;
 use crate::kernels::gemm_ladder::{Coalesced, Naive, Registers, Subgroup, Tiled, Vectors};
+use crate::kernels::{AnyKernel, Kernel};
 use crate::machine::memory_limit;
-use crate::plan::{Element, Matrix, PlanBuilder, RoutineId};
+use crate::plan::{PlanBuilder, RoutineId};
 use crate::train::TrainError;
 
 use super::harness::timed;
@@ -17,57 +18,62 @@ use super::{Effort, Machine, Row, alternate};
 struct Rung {
     name: &'static str,
     ideas: [&'static str; 2],
-    kernel: AnyKernel,
+    kernel: Arc<dyn AnyKernel>,
+}
+
+impl Rung {
+    fn new(name: &'static str, cpu: &'static str, gpu: &'static str, kernel: impl Kernel) -> Rung {
+        Rung {
+            name,
+            ideas: [cpu, gpu],
+            kernel: Arc::new(kernel),
+        }
+    }
 }
 
 /// The rungs that a device has.
 fn rungs(backend: &Backend, [a, b, y]: [Matrix; 3]) -> Vec<Rung> {
-    let rung = |name, cpu, gpu, kernel| Rung {
-        name,
-        ideas: [cpu, gpu],
-        kernel,
-    };
     let mut rungs = vec![
-        rung(
+        Rung::new(
             "naive",
             "three loops, i-j-k",
             "a thread per element",
-            Naive { a, b, y }.into(),
+            Naive { a, b, y },
         ),
-        rung(
+        Rung::new(
             "coalesced",
             "loops i-k-j: along rows",
             "neighbouring threads along rows",
-            Coalesced { a, b, y }.into(),
+            Coalesced { a, b, y },
         ),
-        rung(
+        Rung::new(
             "tiled",
             "blocks of b stay in cache",
             "tiles in workgroup memory",
-            Tiled { a, b, y }.into(),
+            Tiled { a, b, y },
         ),
-        rung(
+        Rung::new(
             "registers",
             "packed, sums in registers",
             "4×4 sums in registers",
-            Registers { a, b, y }.into(),
+            Registers { a, b, y },
         ),
-        rung(
+        Rung::new(
             "vectors",
             "matrixmultiply",
             "vec4 in workgroup memory",
-            Vectors { a, b, y }.into(),
+            Vectors { a, b, y },
         ),
     ];
     if has_subgroups(backend) {
         let idea = "a in a subgroup's registers";
-        rungs.push(rung("subgroup", "", idea, Subgroup { a, b, y }.into()));
+        rungs.push(Rung::new("subgroup", "", idea, Subgroup { a, b, y }));
     }
-    rungs.push(rung(
+    rungs.push(Rung::new(
         "in use",
         "training's, on all threads",
         "training's",
-        Gemm::new(a, b, y).into(),
+        Gemm::new(a, b, y),
     ));
     rungs
 }
@@ -120,7 +126,7 @@ pub fn ladder(
             });
             for rung in rungs(&machine.backend, [a, b, y]) {
                 let routine = plan.begin(rung.name);
-                plan.launch(rung.name, rung.kernel);
+                plan.launch_any(rung.name, rung.kernel);
                 contestants.push(Contestant {
                     machine,
                     loaded: devices.len(),

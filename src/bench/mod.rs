@@ -15,9 +15,9 @@ pub use harness::{Effort, Timing, alternate};
 
 use serde::Serialize;
 
+use crate::buffer::Cost;
 use crate::ceilings::Ceilings;
 use crate::device::{Backend, DeviceError};
-use crate::plan::Cost;
 use crate::recipe::Recipe;
 
 /// The two reference workloads: the name in reports, and the recipe.

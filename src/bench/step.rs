@@ -209,10 +209,10 @@ pub fn crossovers(rows: &[Row]) -> Vec<Crossover> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffer::Cost;
     use crate::ceilings::{Ceilings, CopyRate};
     use crate::device::Backend;
     use crate::device::cpu::Cpu;
-    use crate::plan::Cost;
 
     /// Rows of the two devices in turns, as [`step`] makes them: batch, ms on the CPU, ms on a GPU.
     fn rows(times: &[(usize, f64, f64)]) -> Vec<Row> {

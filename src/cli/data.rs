@@ -6,10 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{HumanBytes, HumanCount, ProgressBar};
 use serde::Serialize;
 
-use diabolo::data::catalogue::{self, CATALOGUE, Colour, Entry, Selection, Whereabouts};
+use diabolo::data::catalogue::{self, CATALOGUE, Entry, Whereabouts};
 use diabolo::data::fetch::{self, Event, Patience, Wanted};
 use diabolo::data::synthetic::Synthetic;
-use diabolo::data::{Dataset, cache};
+use diabolo::data::{self, Colour, Dataset, Selection, cache};
 use diabolo::image::MOST_VALUES;
 use diabolo::report::write_grid;
 
@@ -369,7 +369,7 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
         colour: options.colour.map(Colour::from),
         ..Selection::default()
     };
-    let data = catalogue::load_from(&selection, 0, options.cache.as_deref())?;
+    let data = data::load_from(&selection, 0, options.cache.as_deref())?;
     let columns = usize::from(options.count);
     let (rows, classes) = samples(&data, columns);
     let values = rows.len() * columns * data.train.features();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::Args;
 
-use diabolo::data::{Dataset, Images, catalogue, npy};
+use diabolo::data::{self, Dataset, Images, npy};
 use diabolo::device::Backend;
 use diabolo::evaluate::{
     Denoising, Features, FewLabel, Row, Rows, denoising, few_label, normalise,
@@ -232,7 +232,7 @@ fn describe(trainer: &Trainer) -> String {
 
 /// The recipe's data set, cut to the size it asks for.
 pub fn load(recipe: &Recipe) -> Result<Dataset, Failure> {
-    let data = catalogue::load(&recipe.data, recipe.train.seed)?;
+    let data = data::load(&recipe.data, recipe.train.seed)?;
     if !data.is_labelled() && !recipe.evaluate.labels.is_empty() {
         let (name, labels) = (&recipe.name, &recipe.evaluate.labels);
         return Err(format!(

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::selection::Selection;
-use super::{DataError, Dataset, Images, Range, check_labels, idx, npy, split};
+use super::{DataError, Dataset, Images, Range, Selection, check_labels, idx, npy, split};
 
 /// Reads images from a `.npy` or IDX file (plain or gzip), whichever it is.
 ///

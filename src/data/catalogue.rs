@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use super::selection::{Colour, Selection, load, load_from};
-use super::{DataError, cifar, fashion_mnist};
+use super::{DataError, PublishedFile, cifar, fashion_mnist};
 
 /// A data set, or a way to bring one's own.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -23,28 +22,13 @@ pub struct Entry {
     /// What each class is called, in the order of the labels.
     pub classes: &'static [&'static str],
     /// The files to fetch; none if they are embedded or the user's own.
-    pub files: &'static [File],
+    pub files: &'static [PublishedFile],
     /// Keys of `[data]` beside `name`, `train_images` and `test_images`.
     pub keys: &'static [&'static str],
     /// Who made it, and where it is described.
     pub citation: &'static str,
     /// Terms of use.
     pub licence: &'static str,
-}
-
-/// A file as its makers publish it.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct File {
-    /// Its name.
-    pub name: &'static str,
-    /// Its length.
-    pub bytes: u64,
-    /// Its SHA-256, in hexadecimal.
-    pub sha256: &'static str,
-    /// Length and SHA-256 of what it unpacks to, where copies compressed anew are in use.
-    pub content: Option<(u64, &'static str)>,
-    /// Where it is published, in the order to try.
-    pub urls: &'static [&'static str],
 }
 
 /// Where a data set is.

@@ -9,9 +9,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::catalogue::File;
 use super::source::Source;
-use super::{DataError, Dataset, Images, Pixels, cache};
+use super::{DataError, Dataset, Images, Pixels, PublishedFile, cache};
 
 const SIDE: usize = 32;
 const CHANNELS: usize = 3;
@@ -36,7 +35,7 @@ const BATCHES: [&str; 6] = [
     "test_batch.bin",
 ];
 
-pub(super) const FILES: [File; 1] = [File {
+pub(super) const FILES: [PublishedFile; 1] = [PublishedFile {
     name: ARCHIVE,
     bytes: 170_052_171,
     sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",

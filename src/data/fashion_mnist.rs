@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::catalogue::File;
 use super::source::Source;
-use super::{DataError, Dataset, Images, cache, idx};
+use super::{DataError, Dataset, Images, PublishedFile, cache, idx};
 
 /// Where Debian's package `dataset-fashion-mnist` puts it.
 const SYSTEM: &str = "/usr/share/datasets/fashion-mnist";
 
 macro_rules! file {
     ($name:literal, $bytes:literal, $sha256:literal, $content_bytes:literal, $content:literal) => {
-        File {
+        PublishedFile {
             name: $name,
             bytes: $bytes,
             sha256: $sha256,
@@ -36,7 +35,7 @@ macro_rules! file {
 }
 
 /// Training images, training labels, test images, test labels.
-pub(super) const FILES: [File; 4] = [
+pub(super) const FILES: [PublishedFile; 4] = [
     file!(
         "train-images-idx3-ubyte.gz",
         26_421_880,
@@ -94,7 +93,7 @@ pub fn load(path: Option<&Path>, cache: Option<&Path>) -> Result<Dataset, DataEr
         Some(path) => path.to_owned(),
         None => find(cache)?,
     };
-    let read = |file: &File| -> Result<(String, Vec<u8>), DataError> {
+    let read = |file: &PublishedFile| -> Result<(String, Vec<u8>), DataError> {
         let path = present(&folder, file).ok_or_else(|| absent(vec![folder.join(file.name)]))?;
         let bytes = checked(&path, file)?;
         Ok((path.display().to_string(), bytes))
@@ -120,14 +119,14 @@ pub fn load(path: Option<&Path>, cache: Option<&Path>) -> Result<Dataset, DataEr
 }
 
 /// The file in that folder, compressed or not.
-fn present(folder: &Path, file: &File) -> Option<PathBuf> {
+fn present(folder: &Path, file: &PublishedFile) -> Option<PathBuf> {
     let plain = file.name.strip_suffix(".gz").unwrap_or(file.name);
     let paths = [folder.join(file.name), folder.join(plain)];
     paths.into_iter().find(|path| path.is_file())
 }
 
 /// What the file unpacks to, if that is what was published.
-fn checked(path: &Path, file: &File) -> Result<Vec<u8>, DataError> {
+fn checked(path: &Path, file: &PublishedFile) -> Result<Vec<u8>, DataError> {
     let (length, expected) = file.content.unwrap_or((file.bytes, file.sha256));
     let mut source = Source::open(path)?;
     // One byte more than expected, to tell a longer file.

@@ -14,8 +14,7 @@ use sha2::{Digest, Sha256};
 use ureq::Agent;
 use ureq::http::{HeaderMap, header};
 
-use super::DataError;
-use super::catalogue;
+use super::{DataError, PublishedFile};
 
 /// Names mirrors to try first, separated by spaces or commas.
 pub const VARIABLE: &str = "DIABOLO_MIRRORS";
@@ -35,7 +34,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// A file of the catalogue, from `mirrors` (folders that hold it under its own name) first.
-    pub fn new(file: &catalogue::File, mirrors: &[String]) -> Wanted {
+    pub fn new(file: &PublishedFile, mirrors: &[String]) -> Wanted {
         let mirrors = mirrors.iter();
         let first = mirrors.map(|base| format!("{}/{}", base.trim_end_matches('/'), file.name));
         Wanted {
@@ -455,6 +454,7 @@ fn range_start(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::catalogue;
 
     #[test]
     fn mirrors_come_before_the_published_places() {

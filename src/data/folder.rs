@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use walkdir::{DirEntry, WalkDir};
 
-use super::catalogue::{Colour, Selection};
-use super::{DataError, Dataset, Images, Pixels, Range, arrays, picture, split};
+use super::{Colour, DataError, Dataset, Images, Pixels, Range, Selection, arrays, picture, split};
 use crate::image::ImageShape;
 use crate::machine::memory_limit;
 

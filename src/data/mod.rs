@@ -10,18 +10,23 @@ pub mod fashion_mnist;
 pub mod fetch;
 pub mod folder;
 pub mod idx;
+mod load;
 pub mod mnist;
 pub mod npy;
 mod npy_header;
 mod on_disk;
 pub mod picture;
+mod published;
 mod selection;
 mod source;
 mod split;
 pub mod synthetic;
 
 pub use error::DataError;
+pub use load::{load, load_from};
 pub use on_disk::OnDisk;
+pub use published::PublishedFile;
+pub use selection::{Colour, Selection};
 
 use std::fmt::{self, Display};
 use std::sync::Arc;

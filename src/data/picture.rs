@@ -12,8 +12,7 @@ use std::path::Path;
 use image::imageops::{self, FilterType};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::DataError;
-use super::catalogue::Colour;
+use super::{Colour, DataError};
 
 /// Most bytes that a picture may decode to: a small file can claim any size.
 const MAX_DECODED: u64 = 1 << 29;

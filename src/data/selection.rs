@@ -1,11 +1,11 @@
 //! Which data to learn from, as a recipe's `[data]` says it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Entry, entry, names, unknown};
-use super::{DataError, Dataset, arrays, cifar, fashion_mnist, folder, mnist};
+use super::DataError;
+use super::catalogue::{Entry, entry, names};
 use crate::image::{ImageShape, MOST_VALUES};
 
 /// The part of the images to test on, where nothing else says which.
@@ -222,39 +222,4 @@ fn takes(entry: &Entry) -> String {
     };
     let name = entry.name;
     format!("no such key: the data set {name:?} takes {keys} `train_images` and `test_images`")
-}
-
-/// Finds, reads, checks and cuts the data set. `seed` decides what is tested on where the data does
-/// not say.
-///
-/// # Errors
-///
-/// [`DataError`] if the selection makes no sense, or the data is missing, damaged or too large.
-pub fn load(selection: &Selection, seed: u64) -> Result<Dataset, DataError> {
-    load_from(selection, seed, None)
-}
-
-/// As [`load`], with the cache in a folder of the caller's choice.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn load_from(
-    selection: &Selection,
-    seed: u64,
-    cache: Option<&Path>,
-) -> Result<Dataset, DataError> {
-    selection.check()?;
-    let path = selection.path.as_deref();
-    let mut data = match selection.name.as_str() {
-        "mnist" => mnist::load()?,
-        "fashion-mnist" => fashion_mnist::load(path, cache)?,
-        "cifar10" => cifar::load(path, cache)?,
-        "images" => folder::load(selection, seed)?,
-        "npy" => arrays::load(selection, seed)?,
-        name => return Err(unknown(name)),
-    };
-    let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
-    data.truncate(limit(selection.train_images), limit(selection.test_images));
-    data.checked()
 }

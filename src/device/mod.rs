@@ -7,7 +7,6 @@
 pub mod cpu;
 pub mod gpu;
 mod select;
-pub mod team;
 
 pub use select::{
     AdapterListing, Backend, Choice, CpuListing, Listing, Selected, any_gpu, list, select,
@@ -16,7 +15,8 @@ pub use select::{
 
 use thiserror::Error;
 
-use crate::plan::{Element, Plan, RoutineId, View};
+use crate::buffer::{Element, View};
+use crate::plan::{Plan, RoutineId};
 
 use gpu::Counters;
 

@@ -10,8 +10,8 @@ use crate::plan::Plan;
 
 use super::cpu::Cpu;
 use super::gpu::{Gpu, GpuContext, GpuOptions, is_software};
-use super::team::Team;
 use super::{Device, DeviceError, DeviceInfo};
+use crate::kernels::host::Team;
 
 /// What a user may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

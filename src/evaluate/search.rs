@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::buffer::{Cost, Element, Matrix, View};
 use crate::device::{Backend, Device, DeviceError, HostData};
-use crate::kernels::AnyKernel;
 use crate::kernels::gemm::Gemm;
 pub use crate::kernels::nearest::Distance;
 use crate::kernels::nearest::{
     Distances, NONE, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
 };
 use crate::machine::memory_limit;
-use crate::plan::{Cost, Element, Matrix, PlanBuilder, RoutineId, View};
+use crate::plan::{PlanBuilder, RoutineId};
 use crate::train::TrainError;
 
 use super::{Rows, directions};
@@ -278,16 +278,16 @@ impl Search {
                         nearest,
                         neighbours,
                     };
-                    let kernel: AnyKernel = match filter {
-                        Some(_) => NearestFiltered {
+                    if filter.is_some() {
+                        let filtered = NearestFiltered {
                             of_all,
                             queries,
                             references: chunk,
-                        }
-                        .into(),
-                        None => of_all.into(),
-                    };
-                    plan.launch("nearest", kernel);
+                        };
+                        plan.launch("nearest", filtered);
+                    } else {
+                        plan.launch("nearest", of_all);
+                    }
                 }
             }
             first += chunk.rows;

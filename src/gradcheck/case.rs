@@ -6,9 +6,10 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::buffer::{Element, View};
 use crate::device::{Device, DeviceError, HostData};
 use crate::layers::{Init, Layer, Mode, Parameters, Role};
-use crate::plan::{Element, Plan, PlanBuilder, RoutineId, View};
+use crate::plan::{Plan, PlanBuilder, RoutineId};
 
 use super::Mistake;
 

@@ -3,6 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::buffer::Element;
 use crate::image::ImageShape;
 use crate::kernels::loss::{self, Loss};
 use crate::kernels::upsample::Enlargement;
@@ -12,7 +13,7 @@ use crate::layers::{
     Upsample2d,
 };
 use crate::models::{Autoencoder, ModelError, Shape};
-use crate::plan::{Element, PlanBuilder};
+use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 use crate::train::{note_loss, train_step};
 

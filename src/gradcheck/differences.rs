@@ -16,12 +16,12 @@
 
 use std::sync::Arc;
 
-use crate::device::team::Team;
+use crate::kernels::host::Team;
 
-use crate::device::cpu::Cpu;
+use crate::buffer::View;
+use crate::device::cpu::{Cpu, Precision};
 use crate::device::{Device, DeviceError};
-use crate::plan::{Plan, View};
-use crate::scalar::Scalar;
+use crate::plan::Plan;
 
 use super::Case;
 use super::case::Point;
@@ -47,7 +47,7 @@ pub(super) struct Function<'a, T> {
     device: Cpu<T>,
 }
 
-impl<'a, T: Scalar> Function<'a, T> {
+impl<'a, T: Precision> Function<'a, T> {
     pub(super) fn new(
         team: &Arc<Team>,
         case: &'a Case,

@@ -4,14 +4,20 @@
 //! every device. Each of these is one that people make: it compiles, it runs, its shapes fit, and
 //! training may even get somewhere with it.
 
+use std::sync::Arc;
+
+use crate::buffer::{Element, Matrix, View};
+use crate::kernels::activation;
 use crate::kernels::batch_norm::Saved;
+use crate::kernels::batch_norm::{BackwardApply, BackwardFinish, BackwardPartial, Statistics};
+use crate::kernels::column_sum::ColumnSumFinish;
 use crate::kernels::convolution::{Convolve, DataGradient, WeightGradient};
 use crate::kernels::gemm::Gemm;
 use crate::kernels::loss::{self, Loss};
-use crate::kernels::pool::{AveragePool, AveragePoolBackward};
-use crate::kernels::upsample::{Enlargement, Upsample};
-use crate::kernels::{Activation, AnyKernel, Window};
-use crate::plan::{Element, Launch, Matrix, PlanBuilder, RoutineId, View};
+use crate::kernels::pool::{AveragePool, AveragePoolBackward, MaxPoolBackward};
+use crate::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
+use crate::kernels::{Activation, AnyKernel, Kernel, Window};
+use crate::plan::{Launch, PlanBuilder, RoutineId};
 
 /// A mistake that can be planted into a backward.
 #[derive(Debug)]
@@ -21,7 +27,15 @@ pub struct Mistake {
     /// What is wrong, in a sentence.
     pub what: &'static str,
     /// What becomes of a launch of the backward; none if it has no place for the mistake.
-    rewrite: fn(&Launch, &Context) -> Option<Vec<AnyKernel>>,
+    rewrite: fn(&Launch, &Context) -> Option<Kernels>,
+}
+
+/// The kernels that stand in a launch's place.
+type Kernels = Vec<Arc<dyn AnyKernel>>;
+
+/// One kernel in a launch's place.
+fn one(kernel: impl Kernel) -> Option<Kernels> {
+    Some(vec![Arc::new(kernel)])
 }
 
 /// What a rewriting may need from the rest of the plan.
@@ -34,171 +48,142 @@ struct Context<'a> {
     images: Option<[View; 2]>,
 }
 
+impl Context<'_> {
+    /// The first launch of kernel `K` that `is` the one looked for.
+    fn find<K: Kernel>(&self, is: impl Fn(&K) -> bool) -> Option<&K> {
+        let mut kernels = self.launches.iter().map(|launch| &launch.kernel);
+        kernels.find_map(|kernel| kernel.downcast().filter(|kernel| is(kernel)))
+    }
+}
+
 /// Every mistake there is.
 pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "transposed-weight",
         what: "a dense layer's data gradient reads the weight as if it lay transposed",
-        rewrite: |launch, _| match &launch.kernel {
-            AnyKernel::Gemm(gemm) if gemm.transpose_b => {
-                let weight = gemm.b.view.matrix(gemm.b.cols, gemm.b.rows);
-                Some(vec![Gemm::new(gemm.a, weight, gemm.y).into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let gemm = launch.kernel.downcast::<Gemm>()?;
+            let weight = gemm.b.view.matrix(gemm.b.cols, gemm.b.rows);
+            let wrong = || Gemm::new(gemm.a, weight, gemm.y);
+            gemm.transpose_b.then(wrong).and_then(one)
         },
     },
     Mistake {
         name: "missing-slope",
         what: "the activation's derivative is left out",
-        rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::ActivationBackward(mut backward)
-                if backward.activation != Activation::Identity =>
-            {
-                backward.activation = Activation::Identity;
-                Some(vec![backward.into()])
-            }
-            kernel => with_saved(kernel, |saved| {
-                let linear = saved.activation == Activation::Identity;
-                saved.activation = Activation::Identity;
+        rewrite: |launch, _| {
+            let without = |activation: &mut Activation| {
+                let linear = *activation == Activation::Identity;
+                *activation = Activation::Identity;
                 !linear
-            }),
+            };
+            if let Some(backward) = launch.kernel.downcast::<activation::Backward>() {
+                let mut backward = backward.clone();
+                return without(&mut backward.activation)
+                    .then_some(backward)
+                    .and_then(one);
+            }
+            with_saved(launch, |saved| without(&mut saved.activation))
         },
     },
     Mistake {
         name: "slope-of-input",
         what: "the activation's derivative, written in terms of its output, is given its input",
-        rewrite: |launch, context| match launch.kernel.clone() {
-            AnyKernel::ActivationBackward(mut backward) if backward.activation.is_curved() => {
-                let forward = context
-                    .launches
-                    .iter()
-                    .find_map(|launch| match &launch.kernel {
-                        AnyKernel::ActivationForward(forward) if forward.y == backward.y => {
-                            Some(forward)
-                        }
-                        _ => None,
-                    })?;
-                backward.y = forward.x;
-                Some(vec![backward.into()])
-            }
-            _ => None,
+        rewrite: |launch, context| {
+            let mut backward = launch.kernel.downcast::<activation::Backward>()?.clone();
+            let forward = context.find(|forward: &activation::Forward| forward.y == backward.y)?;
+            backward.y = forward.x;
+            let curved = backward.activation.is_curved();
+            curved.then_some(backward).and_then(one)
         },
     },
     Mistake {
         name: "wrong-sign",
         what: "the squared error's gradient is target − y instead of y − target",
-        rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::LossGradient(gradient) if gradient.loss == Loss::MeanSquaredError => {
-                let (y, target) = (gradient.target, gradient.y);
-                Some(vec![
-                    loss::Gradient {
-                        y,
-                        target,
-                        ..gradient
-                    }
-                    .into(),
-                ])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let mut gradient = launch.kernel.downcast::<loss::Gradient>()?.clone();
+            std::mem::swap(&mut gradient.y, &mut gradient.target);
+            let squared = gradient.loss == Loss::MeanSquaredError;
+            squared.then_some(gradient).and_then(one)
         },
     },
     Mistake {
         name: "wrong-loss",
         what: "the gradient is that of the other loss",
-        rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::LossGradient(mut gradient) => {
-                gradient.loss = match gradient.loss {
-                    Loss::MeanSquaredError => Loss::BinaryCrossEntropy,
-                    Loss::BinaryCrossEntropy => Loss::MeanSquaredError,
-                };
-                Some(vec![gradient.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let mut gradient = launch.kernel.downcast::<loss::Gradient>()?.clone();
+            gradient.loss = match gradient.loss {
+                Loss::MeanSquaredError => Loss::BinaryCrossEntropy,
+                Loss::BinaryCrossEntropy => Loss::MeanSquaredError,
+            };
+            one(gradient)
         },
     },
     Mistake {
         name: "mean-over-block",
         what: "the loss's gradient is divided by the length of a block instead of the whole",
-        rewrite: |launch, _| match &launch.kernel {
-            AnyKernel::LossGradient(gradient) => {
-                const BLOCK: usize = 64;
-                let len = gradient.y.len;
-                let part = |first: usize| {
-                    let of = |view: View| view.part(first, BLOCK.min(len - first));
-                    let (y, target) = (of(gradient.y), of(gradient.target));
-                    let (dy, loss) = (of(gradient.dy), gradient.loss);
-                    loss::Gradient {
-                        y,
-                        target,
-                        dy,
-                        loss,
-                    }
-                    .into()
-                };
-                (len > BLOCK).then(|| (0..len).step_by(BLOCK).map(part).collect())
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            const BLOCK: usize = 64;
+            let gradient = launch.kernel.downcast::<loss::Gradient>()?;
+            let len = gradient.y.len;
+            let part = |first: usize| -> Arc<dyn AnyKernel> {
+                let of = |view: View| view.part(first, BLOCK.min(len - first));
+                let mut part = gradient.clone();
+                for view in [&mut part.y, &mut part.target, &mut part.dy] {
+                    *view = of(*view);
+                }
+                Arc::new(part)
+            };
+            (len > BLOCK).then(|| (0..len).step_by(BLOCK).map(part).collect())
         },
     },
     Mistake {
         name: "missing-division",
         what: "average pooling hands its gradient on without dividing by the window's taps",
-        rewrite: |launch, _| match &launch.kernel {
-            AnyKernel::AveragePoolBackward(pool) => {
-                let enlargement = tiling(&pool.window)?;
-                let (x, y) = (pool.dy, pool.dx);
-                Some(vec![Upsample { enlargement, x, y }.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let pool = launch.kernel.downcast::<AveragePoolBackward>()?;
+            let enlargement = tiling(&pool.window)?;
+            let (x, y) = (pool.dy, pool.dx);
+            one(Upsample { enlargement, x, y })
         },
     },
     Mistake {
         name: "mean-for-sum",
         what: "upsampling's gradient is the mean over the copies of a pixel instead of their sum",
-        rewrite: |launch, _| match &launch.kernel {
-            AnyKernel::UpsampleBackward(upsample) => {
-                let Enlargement { factor, .. } = upsample.enlargement;
-                let window = Window {
-                    size: upsample.enlargement.enlarged(),
-                    kernel: factor,
-                    stride: factor,
-                    padding: [0; 2],
-                    dilation: [1; 2],
-                };
-                let (x, y) = (upsample.dy, upsample.dx);
-                (window.taps() > 1).then(|| vec![AveragePool { window, x, y }.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let upsample = launch.kernel.downcast::<UpsampleBackward>()?;
+            let Enlargement { factor, .. } = upsample.enlargement;
+            let window = Window {
+                size: upsample.enlargement.enlarged(),
+                kernel: factor,
+                stride: factor,
+                padding: [0; 2],
+                dilation: [1; 2],
+            };
+            let (x, y) = (upsample.dy, upsample.dx);
+            let pool = AveragePool { window, x, y };
+            (window.taps() > 1).then_some(pool).and_then(one)
         },
     },
     Mistake {
         name: "max-as-average",
         what: "max pooling spreads its gradient over the window instead of giving it to the maximum",
-        rewrite: |launch, _| match &launch.kernel {
-            AnyKernel::MaxPoolBackward(pool) => {
-                let (window, dy, dx) = (pool.window, pool.dy, pool.dx);
-                Some(vec![AveragePoolBackward { window, dy, dx }.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let pool = launch.kernel.downcast::<MaxPoolBackward>()?;
+            let (window, dy, dx) = (pool.window, pool.dy, pool.dx);
+            one(AveragePoolBackward { window, dy, dx })
         },
     },
     Mistake {
         name: "stale-batch-norm-mean",
         what: "batch norm's backward takes the running mean for the batch's",
         rewrite: |launch, context| {
-            with_saved(launch.kernel.clone(), |saved| {
-                let running = context
-                    .launches
-                    .iter()
-                    .find_map(|launch| match &launch.kernel {
-                        AnyKernel::BatchNormStatistics(statistics)
-                            if statistics.normaliser.mean == saved.normaliser.mean =>
-                        {
-                            Some(statistics.running_mean)
-                        }
-                        _ => None,
-                    });
-                saved.normaliser.mean = running.expect("forward is in the same routine");
+            with_saved(launch, |saved| {
+                let mean = saved.normaliser.mean;
+                let statistics =
+                    context.find(|statistics: &Statistics| statistics.normaliser.mean == mean);
+                let statistics = statistics.expect("forward is in the same routine");
+                saved.normaliser.mean = statistics.running_mean;
                 true
             })
         },
@@ -206,24 +191,20 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "constant-statistics",
         what: "batch norm's data gradient forgets that mean and variance depend on x",
-        rewrite: |launch, context| match launch.kernel.clone() {
-            AnyKernel::BatchNormBackwardApply(mut apply) => {
-                let zeros = context.zeros.part(0, apply.d_beta.len);
-                (apply.d_beta, apply.d_gamma) = (zeros, zeros);
-                Some(vec![apply.into()])
-            }
-            _ => None,
+        rewrite: |launch, context| {
+            let mut apply = launch.kernel.downcast::<BackwardApply>()?.clone();
+            let zeros = context.zeros.part(0, apply.d_beta.len);
+            (apply.d_beta, apply.d_gamma) = (zeros, zeros);
+            one(apply)
         },
     },
     Mistake {
         name: "swapped-gamma-and-beta",
         what: "batch norm's two parameter gradients are exchanged",
-        rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::BatchNormBackwardFinish(mut finish) => {
-                std::mem::swap(&mut finish.d_gamma, &mut finish.d_beta);
-                Some(vec![finish.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let mut finish = launch.kernel.downcast::<BackwardFinish>()?.clone();
+            std::mem::swap(&mut finish.d_gamma, &mut finish.d_beta);
+            one(finish)
         },
     },
     Mistake {
@@ -234,20 +215,18 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "first-block-only",
         what: "the second pass of a sum over rows takes the first block for the whole",
-        rewrite: |launch, _| match launch.kernel.clone() {
-            AnyKernel::ColumnSumFinish(mut finish) if finish.partial.rows > 1 => {
-                let Matrix { view, cols, .. } = finish.partial;
-                finish.partial = view.part(0, cols).matrix(1, cols);
-                Some(vec![finish.into()])
-            }
-            _ => None,
+        rewrite: |launch, _| {
+            let mut finish = launch.kernel.downcast::<ColumnSumFinish>()?.clone();
+            let Matrix { view, rows, cols } = finish.partial;
+            finish.partial = view.part(0, cols).matrix(1, cols);
+            (rows > 1).then_some(finish).and_then(one)
         },
     },
     Mistake {
         name: "rows-for-columns",
         what: "a convolution's backward takes the rows of its images for columns",
         rewrite: |launch, _| {
-            with_window(launch.kernel.clone(), |window| {
+            with_window(launch, |window| {
                 let turned = [
                     &mut window.size,
                     &mut window.kernel,
@@ -264,7 +243,7 @@ pub const MISTAKES: &[Mistake] = &[
         name: "output-padding-off-by-one",
         what: "a convolution's backward takes its larger side for one row shorter",
         rewrite: |launch, _| {
-            with_window(launch.kernel.clone(), |window| {
+            with_window(launch, |window| {
                 let map = window.map();
                 window.size[0] -= 1;
                 window.size[0] > 0 && window.checked().is_ok_and(|shorter| shorter.map() == map)
@@ -276,37 +255,33 @@ pub const MISTAKES: &[Mistake] = &[
         what: "the first layer's weight gradient takes the clean images, not the noisy ones it saw",
         rewrite: |launch, context| {
             let [clean, noisy] = context.images?;
-            match launch.kernel.clone() {
-                AnyKernel::Gemm(mut gemm) if gemm.transpose_a && gemm.a.view == noisy => {
-                    gemm.a.view = clean;
-                    Some(vec![gemm.into()])
-                }
-                AnyKernel::Conv2dWeightGradient(mut gradient) if gradient.x.view == noisy => {
-                    gradient.x.view = clean;
-                    Some(vec![gradient.into()])
-                }
-                _ => None,
+            if let Some(gemm) = launch.kernel.downcast::<Gemm>() {
+                let mut gemm = gemm.clone();
+                let first = gemm.transpose_a && gemm.a.view == noisy;
+                gemm.a.view = clean;
+                return first.then_some(gemm).and_then(one);
             }
+            let mut gradient = launch.kernel.downcast::<WeightGradient>()?.clone();
+            let first = gradient.x.view == noisy;
+            gradient.x.view = clean;
+            first.then_some(gradient).and_then(one)
         },
     },
 ];
 
 /// A kernel of batch norm's backward with other saved values. None if `change` declines.
-fn with_saved(kernel: AnyKernel, change: impl Fn(&mut Saved) -> bool) -> Option<Vec<AnyKernel>> {
-    match kernel {
-        AnyKernel::BatchNormBackwardPartial(mut partial) => {
-            change(&mut partial.saved).then(|| vec![partial.into()])
-        }
-        AnyKernel::BatchNormBackwardApply(mut apply) => {
-            change(&mut apply.saved).then(|| vec![apply.into()])
-        }
-        _ => None,
+fn with_saved(launch: &Launch, change: impl Fn(&mut Saved) -> bool) -> Option<Kernels> {
+    if let Some(partial) = launch.kernel.downcast::<BackwardPartial>() {
+        let mut partial = partial.clone();
+        return change(&mut partial.saved).then_some(partial).and_then(one);
     }
+    let mut apply = launch.kernel.downcast::<BackwardApply>()?.clone();
+    change(&mut apply.saved).then_some(apply).and_then(one)
 }
 
 /// A kernel of a convolution's backward with another window, whose larger side may have become
 /// shorter: its operand there then is the first part of what it was. None if `change` declines.
-fn with_window(kernel: AnyKernel, change: impl Fn(&mut Window) -> bool) -> Option<Vec<AnyKernel>> {
+fn with_window(launch: &Launch, change: impl Fn(&mut Window) -> bool) -> Option<Kernels> {
     let shorter = |old: Window, new: Window, side: Matrix| {
         let rows = side.rows / old.area() * new.area();
         side.view.part(0, rows * side.cols).matrix(rows, side.cols)
@@ -315,30 +290,33 @@ fn with_window(kernel: AnyKernel, change: impl Fn(&mut Window) -> bool) -> Optio
         let mut new = old;
         (change(&mut new) && new != old).then_some(new)
     };
-    Some(vec![match kernel {
-        AnyKernel::Conv2d(conv) => {
-            let window = changed(conv.window)?;
-            let x = shorter(conv.window, window, conv.x);
-            Convolve { window, x, ..conv }.into()
-        }
+    if let Some(conv) = launch.kernel.downcast::<Convolve>() {
+        let window = changed(conv.window)?;
+        let x = shorter(conv.window, window, conv.x);
+        return one(Convolve {
+            window,
+            x,
+            ..conv.clone()
+        });
+    }
+    if let Some(gradient) = launch.kernel.downcast::<DataGradient>() {
         // A data gradient writes its larger side, and has to write it whole.
-        AnyKernel::Conv2dDataGradient(gradient) => {
-            let window =
-                changed(gradient.window).filter(|new| new.area() == gradient.window.area())?;
-            DataGradient { window, ..gradient }.into()
-        }
-        AnyKernel::Conv2dWeightGradient(gradient) => {
-            let window = changed(gradient.window)?;
-            let x = shorter(gradient.window, window, gradient.x);
-            WeightGradient {
-                window,
-                x,
-                ..gradient
-            }
-            .into()
-        }
-        _ => return None,
-    }])
+        let window = changed(gradient.window)?;
+        let whole = window.area() == gradient.window.area();
+        let gradient = DataGradient {
+            window,
+            ..gradient.clone()
+        };
+        return whole.then_some(gradient).and_then(one);
+    }
+    let gradient = launch.kernel.downcast::<WeightGradient>()?;
+    let window = changed(gradient.window)?;
+    let x = shorter(gradient.window, window, gradient.x);
+    one(WeightGradient {
+        window,
+        x,
+        ..gradient.clone()
+    })
 }
 
 /// The enlargement that undoes a pooling whose windows tile the image; none if they do not.

@@ -29,7 +29,7 @@ pub use mistake::{MISTAKES, Mistake};
 
 use std::sync::Arc;
 
-use crate::device::team::Team;
+use crate::kernels::host::Team;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;

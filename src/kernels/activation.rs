@@ -15,8 +15,8 @@
 
 use super::parallel::{self, with_activation};
 use super::{Dispatch, Kernel, linear_groups, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Operand, View};
+use crate::buffer::{Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// A function applied to every element.

@@ -17,8 +17,8 @@ use std::ops::Range;
 
 use super::product::Target;
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Cost, Operand, View};
+use crate::buffer::{Cost, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// The constants of the update.

@@ -30,8 +30,8 @@ pub use backward::{BackwardApply, BackwardFinish, BackwardPartial, Saved};
 use super::column_sum::{blocks, partial_groups};
 use super::parallel::{Columns, chunks_of, each_column, each_part, piece, with_activation};
 use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Matrix, Operand, View};
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// PyTorch's defaults.

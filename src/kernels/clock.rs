@@ -8,8 +8,8 @@
 //! GPU can be given many steps at once.
 
 use super::{Dispatch, Kernel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Operand, View};
+use crate::buffer::{Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// See the [module](self).

@@ -7,8 +7,8 @@
 
 use super::parallel::{Columns, chunks_of, each_column, each_part, piece};
 use super::{Dispatch, GROUP, Kernel, ROWS_PER_BLOCK, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Matrix, Operand, View};
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// Blocks that `rows` rows are cut into.

@@ -46,8 +46,8 @@ use super::patches::Bordered;
 use super::product::{Left, Target, fill, multiply, pack, packed_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
-use crate::device::cpu::{Memory, ScratchSize};
-use crate::plan::{Matrix, Operand, View};
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::scalar::Scalar;
 
 /// Tasks for each thread, so that all end at about the same time. No sum is cut for it, so bits do not

@@ -18,9 +18,9 @@ use super::parallel::{self, chunks_of, each_part};
 use super::random::{LANES, Stream, normal_pair, philox};
 use super::warp::{Warp, warp};
 use super::{Dispatch, Kernel, linear_groups, shader};
-use crate::device::cpu::Memory;
+use crate::buffer::{Cost, Matrix, Operand, View};
 use crate::image::ImageShape;
-use crate::plan::{Cost, Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// What is done to an image before the encoder sees it.

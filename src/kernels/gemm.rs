@@ -37,10 +37,10 @@ mod cut;
 
 use super::parallel::{self, with_activation};
 use super::product::{DEPTH, Left, Next, Panels, Target, fill, multiply, pack, panel_len, width};
-use super::{Activation, Dispatch, Kernel, bias_operand, shader};
-use crate::device::cpu::{Memory, Scratch, ScratchSize};
-use crate::device::team::Team;
-use crate::plan::{Matrix, Operand, View};
+use super::{Activation, Dispatch, Kernel, Step, bias_operand, shader};
+use crate::buffer::{BufferId, Matrix, Operand, View};
+use crate::kernels::host::Team;
+use crate::kernels::host::{Memory, Scratch, ScratchSize};
 use crate::scalar::Scalar;
 
 /// See the [module](self).
@@ -425,6 +425,11 @@ impl Kernel for Gemm {
 
     fn gpu(&self) -> Dispatch {
         self.whole()
+    }
+
+    fn steps(&self, scratch: BufferId) -> Vec<Step> {
+        self.split(scratch)
+            .map_or_else(|| vec![Step::of(self)], Vec::from)
     }
 }
 

@@ -18,8 +18,8 @@
 
 use super::gemm::Gemm;
 use super::{Dispatch, Kernel, folded, parallel, shader};
-use crate::device::cpu::{Memory, ScratchSize};
-use crate::plan::{Matrix, Operand};
+use crate::buffer::{Matrix, Operand};
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::scalar::Scalar;
 
 /// Step `N` of the ladder; see the [module](self).

@@ -11,8 +11,8 @@
 
 use super::parallel::{self, chunks_of, each_part, with_constant};
 use super::{Activation, Dispatch, Kernel, linear_groups, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Cost, Operand, View};
+use crate::buffer::{Cost, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// Elements summed by one block of the first pass.

@@ -13,9 +13,9 @@
 //! 2. Its shader `shaders/<name>.wgsl`: binding 0 is the uniform `dims` (the words of
 //!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands. What other shaders need too
 //!    stands in `shaders/shared/`; `shader!` puts the files of one kernel together.
-//! 3. One line in the list at the end of this file.
+//! 3. One line in [`SHADERS`], the list at the end of this file.
 //!
-//! Tests then find it by that list: naga validates its shader, and `tests/` compares CPU with GPU.
+//! Tests walk that list: they validate each shader and compare CPU with GPU.
 //!
 //! # Order of sums
 //! Every reduction runs in an order that the shapes alone decide, never the number of threads:
@@ -31,6 +31,7 @@ pub mod convolution;
 pub mod gather;
 pub mod gemm;
 pub mod gemm_ladder;
+pub mod host;
 pub mod loss;
 pub mod nearest;
 pub(crate) mod parallel;
@@ -45,12 +46,17 @@ pub mod window;
 pub use activation::Activation;
 pub use window::{Window, WindowError};
 
-use crate::device::cpu::{Memory, ScratchSize};
-use crate::plan::{BufferId, Cost, Operand, View};
+use std::any::Any;
+use std::fmt;
+
+use crate::buffer::{BufferId, Cost, Operand, View};
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::scalar::Scalar;
 
-/// What every kernel says of itself and does.
-pub trait Kernel {
+/// A kernel: what it reads and writes, what it costs, and how each kind of device executes it.
+///
+/// A kernel may be defined outside this crate: a plan takes any type that implements this trait.
+pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
     /// Name, also of its shader file.
     const NAME: &'static str;
     /// Its WGSL.
@@ -82,8 +88,82 @@ pub trait Kernel {
     /// Executes it on the CPU.
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>);
 
-    /// How to execute it on the GPU.
+    /// How the GPU executes it in one dispatch of its own shader.
     fn gpu(&self) -> Dispatch;
+
+    /// The dispatches that execute it on a GPU, in order: one, unless one would leave most of the
+    /// GPU idle. What one dispatch leaves for the next lies in `scratch`, a buffer that no plan has.
+    fn steps(&self, scratch: BufferId) -> Vec<Step> {
+        let _ = scratch;
+        vec![Step::of(self)]
+    }
+}
+
+/// Any kernel: [`Kernel`] as an object, which a launch holds. Every kernel has it.
+pub trait AnyKernel: Any + fmt::Debug + Send + Sync {
+    /// [`Kernel::NAME`]
+    fn name(&self) -> &'static str;
+    /// [`Kernel::SHADER`]
+    fn shader(&self) -> &'static str;
+    /// [`Kernel::operands`]
+    fn operands(&self) -> Vec<Operand>;
+    /// [`Kernel::product`]
+    fn product(&self) -> Option<[usize; 3]>;
+    /// [`Kernel::cost`]
+    fn cost(&self) -> Cost;
+    /// [`Kernel::scratch`]
+    fn scratch(&self) -> ScratchSize;
+    /// [`Kernel::cpu`] in `f32`
+    fn cpu_f32(&self, memory: &mut Memory<f32>);
+    /// [`Kernel::cpu`] in `f64`
+    fn cpu_f64(&self, memory: &mut Memory<f64>);
+    /// [`Kernel::steps`]
+    fn steps(&self, scratch: BufferId) -> Vec<Step>;
+}
+
+impl<K: Kernel> AnyKernel for K {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn shader(&self) -> &'static str {
+        K::SHADER
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        Kernel::operands(self)
+    }
+
+    fn product(&self) -> Option<[usize; 3]> {
+        Kernel::product(self)
+    }
+
+    fn cost(&self) -> Cost {
+        Kernel::cost(self)
+    }
+
+    fn scratch(&self) -> ScratchSize {
+        Kernel::scratch(self)
+    }
+
+    fn cpu_f32(&self, memory: &mut Memory<f32>) {
+        self.cpu(memory);
+    }
+
+    fn cpu_f64(&self, memory: &mut Memory<f64>) {
+        self.cpu(memory);
+    }
+
+    fn steps(&self, scratch: BufferId) -> Vec<Step> {
+        Kernel::steps(self, scratch)
+    }
+}
+
+impl dyn AnyKernel {
+    /// The kernel as what it is, if it is a `K`.
+    pub fn downcast<K: Kernel>(&self) -> Option<&K> {
+        (self as &dyn Any).downcast_ref()
+    }
 }
 
 /// A launch's geometry on the GPU.
@@ -97,11 +177,13 @@ pub struct Dispatch {
     pub groups: [u32; 3],
 }
 
-/// One of the dispatches that carry out a launch on a GPU.
+/// One of the dispatches that execute a launch on a GPU.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Whose shader.
-    pub kernel: AnyKernel,
+    /// Name of the kernel whose shader it runs.
+    pub name: &'static str,
+    /// That shader.
+    pub shader: &'static str,
     /// What is bound to it.
     pub operands: Vec<Operand>,
     /// Its geometry.
@@ -109,26 +191,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// The kernel as it says.
-    fn of(kernel: impl Into<AnyKernel>) -> Step {
-        let kernel = kernel.into();
+    /// A kernel's own dispatch.
+    pub fn of<K: Kernel>(kernel: &K) -> Step {
         Step {
+            name: K::NAME,
+            shader: K::SHADER,
             operands: kernel.operands(),
             dispatch: kernel.gpu(),
-            kernel,
         }
-    }
-}
-
-impl AnyKernel {
-    /// The dispatches that carry it out on a GPU, in order: one, unless that would leave most of the
-    /// GPU idle. What one leaves for the next lies in `scratch`, a buffer that no plan has.
-    pub fn steps(&self, scratch: BufferId) -> Vec<Step> {
-        let split = match self {
-            AnyKernel::Gemm(gemm) => gemm.split(scratch),
-            _ => None,
-        };
-        split.map_or_else(|| vec![Step::of(self.clone())], Vec::from)
     }
 }
 
@@ -184,111 +254,51 @@ pub fn naive_products(shader: &str) -> String {
     shader.replace(tile, naive)
 }
 
-macro_rules! kernels {
-    ($($variant:ident = $type:path),* $(,)?) => {
-        /// Any kernel: what a launch holds.
-        #[derive(Clone, Debug)]
-        pub enum AnyKernel {
-            $(
-                #[doc = concat!("[`", stringify!($type), "`]")]
-                $variant($type),
-            )*
-        }
-
-        $(impl From<$type> for AnyKernel {
-            fn from(kernel: $type) -> Self {
-                AnyKernel::$variant(kernel)
-            }
-        })*
-
-        /// Name and WGSL of every kernel there is.
-        pub const SHADERS: &[(&str, &str)] = &[
-            $((<$type as Kernel>::NAME, <$type as Kernel>::SHADER)),*
-        ];
-
-        impl AnyKernel {
-            /// [`Kernel::NAME`]
-            pub fn name(&self) -> &'static str {
-                match self { $(AnyKernel::$variant(_) => <$type as Kernel>::NAME),* }
-            }
-
-            /// [`Kernel::SHADER`]
-            pub fn shader(&self) -> &'static str {
-                match self { $(AnyKernel::$variant(_) => <$type as Kernel>::SHADER),* }
-            }
-
-            /// [`Kernel::operands`]
-            pub fn operands(&self) -> Vec<Operand> {
-                match self { $(AnyKernel::$variant(kernel) => kernel.operands()),* }
-            }
-
-            /// [`Kernel::product`]
-            pub fn product(&self) -> Option<[usize; 3]> {
-                match self { $(AnyKernel::$variant(kernel) => kernel.product()),* }
-            }
-
-            /// [`Kernel::cost`]
-            pub fn cost(&self) -> Cost {
-                match self { $(AnyKernel::$variant(kernel) => kernel.cost()),* }
-            }
-
-            /// [`Kernel::scratch`]
-            pub fn scratch(&self) -> ScratchSize {
-                match self { $(AnyKernel::$variant(kernel) => kernel.scratch()),* }
-            }
-
-            /// [`Kernel::cpu`]
-            pub fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-                match self { $(AnyKernel::$variant(kernel) => kernel.cpu(memory)),* }
-            }
-
-            /// [`Kernel::gpu`]
-            pub fn gpu(&self) -> Dispatch {
-                match self { $(AnyKernel::$variant(kernel) => kernel.gpu()),* }
-            }
-        }
-    };
+/// Name and WGSL of a kernel.
+const fn shader_of<K: Kernel>() -> (&'static str, &'static str) {
+    (K::NAME, K::SHADER)
 }
 
-// The list of kernels.
-kernels! {
-    Gather = gather::Gather,
-    Gemm = gemm::Gemm,
-    Conv2d = convolution::Convolve,
-    Conv2dDataGradient = convolution::DataGradient,
-    Conv2dWeightGradient = convolution::WeightGradient,
-    MaxPool = pool::MaxPool,
-    MaxPoolBackward = pool::MaxPoolBackward,
-    AveragePool = pool::AveragePool,
-    AveragePoolBackward = pool::AveragePoolBackward,
-    Upsample = upsample::Upsample,
-    UpsampleBackward = upsample::UpsampleBackward,
-    ColumnSumPartial = column_sum::ColumnSumPartial,
-    ColumnSumFinish = column_sum::ColumnSumFinish,
-    BatchNormMoments = batch_norm::Moments,
-    BatchNormStatistics = batch_norm::Statistics,
-    BatchNormApply = batch_norm::Apply,
-    BatchNormEvaluate = batch_norm::Evaluate,
-    BatchNormBackwardPartial = batch_norm::BackwardPartial,
-    BatchNormBackwardFinish = batch_norm::BackwardFinish,
-    BatchNormBackwardApply = batch_norm::BackwardApply,
-    ActivationForward = activation::Forward,
-    ActivationBackward = activation::Backward,
-    LossPartial = loss::Partial,
-    LossFinish = loss::Finish,
-    LossGradient = loss::Gradient,
-    Adam = adam::Adam,
-    ClockAdvance = clock::Advance,
-    RowNorms = nearest::RowNorms,
-    Distances = nearest::Distances,
-    NearestOfAll = nearest::NearestOfAll,
-    Residuals = nearest::Residuals,
-    NearestFiltered = nearest::NearestFiltered,
-    Nearest = nearest::Nearest,
-    LadderNaive = gemm_ladder::Naive,
-    LadderCoalesced = gemm_ladder::Coalesced,
-    LadderTiled = gemm_ladder::Tiled,
-    LadderRegisters = gemm_ladder::Registers,
-    LadderVectors = gemm_ladder::Vectors,
-    LadderSubgroup = gemm_ladder::Subgroup,
-}
+/// Name and WGSL of every kernel of this crate. Tests walk this list, and compare it with the
+/// files of `shaders/`.
+pub const SHADERS: &[(&str, &str)] = &[
+    shader_of::<gather::Gather>(),
+    shader_of::<gemm::Gemm>(),
+    shader_of::<convolution::Convolve>(),
+    shader_of::<convolution::DataGradient>(),
+    shader_of::<convolution::WeightGradient>(),
+    shader_of::<pool::MaxPool>(),
+    shader_of::<pool::MaxPoolBackward>(),
+    shader_of::<pool::AveragePool>(),
+    shader_of::<pool::AveragePoolBackward>(),
+    shader_of::<upsample::Upsample>(),
+    shader_of::<upsample::UpsampleBackward>(),
+    shader_of::<column_sum::ColumnSumPartial>(),
+    shader_of::<column_sum::ColumnSumFinish>(),
+    shader_of::<batch_norm::Moments>(),
+    shader_of::<batch_norm::Statistics>(),
+    shader_of::<batch_norm::Apply>(),
+    shader_of::<batch_norm::Evaluate>(),
+    shader_of::<batch_norm::BackwardPartial>(),
+    shader_of::<batch_norm::BackwardFinish>(),
+    shader_of::<batch_norm::BackwardApply>(),
+    shader_of::<activation::Forward>(),
+    shader_of::<activation::Backward>(),
+    shader_of::<loss::Partial>(),
+    shader_of::<loss::Finish>(),
+    shader_of::<loss::Gradient>(),
+    shader_of::<adam::Adam>(),
+    shader_of::<clock::Advance>(),
+    shader_of::<nearest::RowNorms>(),
+    shader_of::<nearest::Distances>(),
+    shader_of::<nearest::NearestOfAll>(),
+    shader_of::<nearest::Residuals>(),
+    shader_of::<nearest::NearestFiltered>(),
+    shader_of::<nearest::Nearest>(),
+    shader_of::<gemm_ladder::Naive>(),
+    shader_of::<gemm_ladder::Coalesced>(),
+    shader_of::<gemm_ladder::Tiled>(),
+    shader_of::<gemm_ladder::Registers>(),
+    shader_of::<gemm_ladder::Vectors>(),
+    shader_of::<gemm_ladder::Subgroup>(),
+];

@@ -37,8 +37,8 @@ use lists::Lists;
 
 use super::parallel::{chunks_of, each_part, with_constant};
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Cost, Matrix, Operand, View};
+use crate::buffer::{Cost, Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// Neighbours, at most, that are found per query, draw and size.

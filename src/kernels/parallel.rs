@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::device::team::Team;
+use crate::kernels::host::Team;
 
 /// Elements that one task of an elementwise kernel handles: enough to outweigh handing it over.
 const CHUNK: usize = 1 << 13;

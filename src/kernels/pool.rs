@@ -15,8 +15,8 @@
 use super::parallel::{chunks_of, each_part};
 use super::window::Window;
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Matrix, Operand, View};
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// Panics if the sides do not fit: a mistake in the emitting layer. Returns the number of images.

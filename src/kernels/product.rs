@@ -28,13 +28,15 @@
 //! factor through offsets as in Matthews, “High-performance tensor contraction without transposition”
 //! (2018).
 
+mod layout;
 mod panels;
 mod prefetch;
 mod transpose;
 
 use pulp::{Simd, WithSimd};
 
-pub(super) use panels::{Next, Panels, pack, packed_len, panel_len, width};
+pub(super) use layout::{packed_len, panel_len, width};
+pub(super) use panels::{Next, Panels, pack};
 use prefetch::{WRITE, prefetch};
 
 use crate::scalar::Scalar;

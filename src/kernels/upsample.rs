@@ -9,8 +9,8 @@
 //! Backward needs nothing of forward.
 
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};
-use crate::device::cpu::Memory;
-use crate::plan::{Matrix, Operand};
+use crate::buffer::{Matrix, Operand};
+use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// Sizes of both sides, \[rows, columns\].

@@ -1,8 +1,9 @@
 //! An activation as a layer of its own, where nothing precedes it that could fuse it.
 
 use super::{Layer, Mode, Saved};
+use crate::buffer::Matrix;
 use crate::kernels::activation::{Activation, Backward, Forward};
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// `y = f(x)`, element by element.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
 //! Batch normalisation with an activation fused behind it: `y = f(γ x̂ + β)`.
 
 use super::{Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved};
+use crate::buffer::{Matrix, View};
 use crate::kernels::Activation;
 use crate::kernels::batch_norm::{
     self, Apply, BackwardApply, BackwardFinish, BackwardPartial, Evaluate, Moments, Normaliser,
     Statistics, partial_len,
 };
-use crate::plan::{Matrix, PlanBuilder, View};
+use crate::plan::PlanBuilder;
 
 /// PyTorch's `BatchNorm1d` (and, rows being positions, `BatchNorm2d`), then an activation.
 #[derive(Clone, Debug)]

@@ -1,10 +1,11 @@
 //! Convolution and transposed convolution, each with an activation fused behind it.
 
 use super::{Init, Layer, Layout, Mode, Parameter, Parameters, Saved, activate_backward, sum_rows};
+use crate::buffer::Matrix;
 use crate::kernels::column_sum::ColumnSumFinish;
 use crate::kernels::convolution::{Convolve, DataGradient, WeightGradient, weight_blocks};
 use crate::kernels::{Activation, Window};
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// What convolution and transposed convolution have in common.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 use super::{
     Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved, activate_backward, sum_rows,
 };
+use crate::buffer::Matrix;
 use crate::kernels::Activation;
 use crate::kernels::gemm::Gemm;
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// A fully connected layer with an activation fused behind it.
 ///

@@ -23,11 +23,12 @@ pub use pool::{AvgPool2d, MaxPool2d, Upsample2d};
 pub use reshape::Reshape;
 pub use stack::Stack;
 
+use crate::buffer::{Matrix, View};
 use crate::kernels::Activation;
 use crate::kernels::activation::Backward;
 use crate::kernels::batch_norm::Normaliser;
 use crate::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
-use crate::plan::{Matrix, PlanBuilder, View};
+use crate::plan::PlanBuilder;
 
 /// Training uses a batch's own statistics and updates the running ones; evaluation uses those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::{Columns, Layout};
-use crate::plan::{BufferId, PlanBuilder, View};
+use crate::buffer::{BufferId, View};
+use crate::plan::PlanBuilder;
 
 /// How a parameter starts out.
 #[derive(Clone, Copy, Debug, PartialEq)]

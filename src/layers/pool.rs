@@ -1,10 +1,11 @@
 //! Pooling and upsampling: layers without parameters that change the size of images.
 
 use super::{Layer, Mode, Saved};
+use crate::buffer::Matrix;
 use crate::kernels::Window;
 use crate::kernels::pool::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
 use crate::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// The maximum under a window, channel by channel: PyTorch's `MaxPool2d`.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! Reshaping: the same numbers in other rows, at no cost.
 
 use super::{Layer, Mode, Saved};
+use crate::buffer::Matrix;
 use crate::image::ImageShape;
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// The same elements in rows of another width. Channels last, an image is a run of its pixels, so
 ///

@@ -1,7 +1,8 @@
 //! Layers one after the other.
 
 use super::{Layer, Mode, Saved};
-use crate::plan::{Matrix, PlanBuilder};
+use crate::buffer::Matrix;
+use crate::plan::PlanBuilder;
 
 /// A sequence of layers; backward visits them last to first.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@
 
 use thiserror::Error;
 
+use crate::buffer::Matrix;
 use crate::image::ImageShape;
 use crate::kernels::loss::Loss;
 use crate::kernels::upsample::Enlargement;
@@ -25,7 +26,7 @@ use crate::layers::{
     ActivationLayer, AvgPool2d, BatchNorm, Columns, Conv2d, ConvTranspose2d, Dense, Layer,
     MaxPool2d, Mode, Parameters, Reshape, Stack, Upsample2d,
 };
-use crate::plan::{Matrix, PlanBuilder};
+use crate::plan::PlanBuilder;
 
 /// The widths and functions of an autoencoder.
 #[derive(Clone, Debug, PartialEq, Eq)]

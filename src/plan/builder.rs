@@ -1,11 +1,12 @@
 //! The builder that layers emit launches into.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
-use super::{
-    Buffer, BufferId, Element, Launch, Lifetime, Matrix, MemoryMap, Plan, Routine, RoutineId, View,
-};
-use crate::kernels::AnyKernel;
+use super::{Launch, MemoryMap, Plan, Routine, RoutineId};
+use crate::buffer::{Buffer, BufferId, Element, Lifetime, Matrix, View};
+use crate::kernels::{AnyKernel, Kernel};
 
 /// Views into a shared buffer start at multiples of this many reals: 256 bytes, the strictest
 /// alignment that WebGPU asks of a storage binding.
@@ -156,9 +157,16 @@ impl PlanBuilder {
     ///
     /// Panics if no routine has begun, or if the kernel writes a view that it also touches
     /// otherwise: both are mistakes in the emitting layer, not in anything a user can write.
-    pub fn launch(&mut self, label: impl Into<String>, kernel: impl Into<AnyKernel>) {
-        let (label, kernel) = (label.into(), kernel.into());
-        let launch = Launch { label, kernel };
+    pub fn launch(&mut self, label: impl Into<String>, kernel: impl Kernel) {
+        self.launch_any(label, Arc::new(kernel));
+    }
+
+    /// [`launch`](Self::launch) of a kernel whose type is not known here.
+    pub fn launch_any(&mut self, label: impl Into<String>, kernel: Arc<dyn AnyKernel>) {
+        let launch = Launch {
+            label: label.into(),
+            kernel,
+        };
         launch.check_operands();
         self.routines
             .last_mut()

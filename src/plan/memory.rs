@@ -1,15 +1,7 @@
 //! Memory by lifetimes: temporaries that are never alive together share a slot.
 
-use super::{Buffer, Element, Launch, Lifetime, Routine};
-
-/// A piece of memory that holds one buffer at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    /// Element type of every buffer that lies here.
-    pub element: Element,
-    /// Elements, enough for the largest of them.
-    pub len: usize,
-}
+use super::{Launch, Routine};
+use crate::buffer::{Buffer, Element, Lifetime, Slot};
 
 /// Where each buffer lies.
 #[derive(Clone, Debug, Default)]

@@ -1,20 +1,19 @@
 //! The plan: everything a device will ever do, written down before it does it.
 //!
-//! A [`Plan`] holds named [`Buffer`]s and a few [`Routine`]s (`train`, `evaluate`, `encode`, …),
+//! A [`Plan`] holds named buffers and a few [`Routine`]s (`train`, `evaluate`, `encode`, …),
 //! each an ordered list of [`Launch`]es: one kernel over named buffers. Layers append launches
 //! through a [`PlanBuilder`]; devices execute them. Because the plan is plain data, memory is
 //! planned once, costs are known exactly, and two devices cannot run different programs.
 
-mod buffer;
 mod builder;
-mod cost;
 mod memory;
 
-pub use buffer::{Access, Buffer, BufferId, Element, Extent, Lifetime, Matrix, Operand, View};
 pub use builder::{PlanBuilder, PlanError};
-pub use cost::Cost;
-pub use memory::{MemoryMap, Slot};
+pub use memory::MemoryMap;
 
+use std::sync::Arc;
+
+use crate::buffer::{Buffer, BufferId, Cost, Element, View};
 use crate::kernels::{AnyKernel, UNUSED};
 
 /// One kernel launch, labelled with the layer that emitted it.
@@ -23,7 +22,7 @@ pub struct Launch {
     /// The emitting layer and direction, such as `encoder.0 forward`.
     pub label: String,
     /// The kernel with its dimensions and operands.
-    pub kernel: AnyKernel,
+    pub kernel: Arc<dyn AnyKernel>,
 }
 
 impl Launch {

@@ -11,12 +11,12 @@ use thiserror::Error;
 pub use self::file::ReadError;
 use self::file::{File, save};
 pub use self::import::{ImportError, Imported};
+use crate::buffer::{BufferId, View};
 use crate::device::{Device, DeviceError, HostData};
 use crate::files::FileError;
 use crate::image::ImageShape;
 use crate::layers::{Parameters, Role, Tensor};
 use crate::models::ModelError;
-use crate::plan::{BufferId, View};
 use crate::recipe::{Recipe, RecipeError};
 
 /// A checkpoint that cannot be read, or does not fit.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::buffer::{Element, Matrix, View};
 use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::image::ImageShape;
@@ -9,7 +10,7 @@ use crate::kernels::gather::{Gather, Noise};
 use crate::layers::Mode;
 use crate::machine::memory_limit;
 use crate::models::Autoencoder;
-use crate::plan::{Element, Matrix, PlanBuilder, RoutineId, View};
+use crate::plan::{PlanBuilder, RoutineId};
 use crate::recipe::Recipe;
 
 use super::TrainError;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::buffer::{Element, Matrix, View};
 use crate::image::ImageShape;
 use crate::kernels::adam::{Adam, Hyperparameters};
 use crate::kernels::clock::Advance;
@@ -11,7 +12,7 @@ use crate::kernels::random::Stream;
 use crate::kernels::warp::Warp;
 use crate::layers::{Mode, Parameters};
 use crate::models::Autoencoder;
-use crate::plan::{Element, Matrix, Plan, PlanBuilder, RoutineId, View};
+use crate::plan::{Plan, PlanBuilder, RoutineId};
 use crate::recipe::Recipe;
 
 use super::TrainError;

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use diabolo::data::catalogue::{Selection, load};
 use diabolo::data::{DataError, Images};
+use diabolo::data::{Selection, load};
 use diabolo::image::ImageShape;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use diabolo::buffer::Element;
 use diabolo::device::gpu::{Counters, Gpu};
 use diabolo::device::{Device, DeviceError, HostData};
 use diabolo::kernels::activation::Forward;
@@ -12,7 +13,7 @@ use diabolo::kernels::column_sum::{ColumnSumPartial, blocks};
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::nearest::{Distances, K, LANES, Nearest};
 use diabolo::kernels::{Activation, GROUP, ROWS_PER_BLOCK};
-use diabolo::plan::{Element, PlanBuilder};
+use diabolo::plan::PlanBuilder;
 
 use crate::harness::{Case, gpu};
 use crate::{ACTIVATIONS, EPSILON};

@@ -1,6 +1,6 @@
 //! Every rung of the ladder makes the same product.
 
-use diabolo::kernels::AnyKernel;
+use diabolo::kernels::Kernel;
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::gemm_ladder::Rung;
 
@@ -9,7 +9,7 @@ use crate::harness::{Adapter, Case, gpu};
 
 fn check<const N: usize>(adapter: &Adapter, [m, k, n]: [usize; 3])
 where
-    AnyKernel: From<Rung<N>>,
+    Rung<N>: Kernel,
 {
     let mut test = Case::new(m + k + n);
     let a = test.real("a", m * k).matrix(m, k);

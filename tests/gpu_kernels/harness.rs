@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use diabolo::buffer::{Element, View};
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{Gpu, GpuContext, GpuOptions};
 use diabolo::device::{Device, HostData};
-use diabolo::kernels::AnyKernel;
-use diabolo::plan::{Element, Plan, PlanBuilder, RoutineId, View};
+use diabolo::kernels::{AnyKernel, Kernel};
+use diabolo::plan::{Plan, PlanBuilder, RoutineId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -110,7 +111,7 @@ impl Case {
 
     /// What the kernel makes of absolute values, in f64: of a kernel of products and sums, for each
     /// element of `output` the sum of its terms' absolute values.
-    pub fn magnitudes(&self, kernel: impl Into<AnyKernel>, output: View) -> Vec<f64> {
+    pub fn magnitudes(&self, kernel: impl Kernel, output: View) -> Vec<f64> {
         let mut plan = self.plan.clone();
         let routine = plan.begin("magnitudes");
         plan.launch("magnitudes", kernel);
@@ -126,10 +127,10 @@ impl Case {
         device.reals(output).to_vec()
     }
 
-    pub fn finish(mut self, kernel: impl Into<AnyKernel>) -> Ready {
-        let kernel = kernel.into();
+    pub fn finish(mut self, kernel: impl Kernel) -> Ready {
+        let kernel: Arc<dyn AnyKernel> = Arc::new(kernel);
         let routine = self.plan.begin("test");
-        self.plan.launch("test", kernel.clone());
+        self.plan.launch_any("test", kernel.clone());
         let plan = std::mem::take(&mut self.plan)
             .finish(u64::MAX)
             .expect("fits");
@@ -147,7 +148,7 @@ pub struct Ready {
     case: Case,
     pub plan: Arc<Plan>,
     routine: RoutineId,
-    kernel: AnyKernel,
+    kernel: Arc<dyn AnyKernel>,
 }
 
 impl Ready {

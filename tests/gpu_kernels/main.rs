@@ -21,6 +21,7 @@ mod harness;
 mod nearest;
 mod products;
 
+use diabolo::buffer::Element;
 use diabolo::image::ImageShape;
 use diabolo::kernels::adam::{Adam, Hyperparameters};
 use diabolo::kernels::batch_norm::{self, Normaliser};
@@ -32,7 +33,6 @@ use diabolo::kernels::loss::{self, Loss};
 use diabolo::kernels::random::Stream;
 use diabolo::kernels::warp::Warp;
 use diabolo::kernels::{Activation, activation};
-use diabolo::plan::Element;
 use rand::RngExt;
 
 use harness::{Case, gpu};

@@ -1,11 +1,11 @@
 //! Distances and nearest neighbours.
 
+use diabolo::buffer::Element;
 use diabolo::device::Device;
 use diabolo::device::cpu::Cpu;
 use diabolo::kernels::nearest::{
     Distance, Distances, K, LANES, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
 };
-use diabolo::plan::Element;
 use rand::RngExt;
 
 use crate::harness::{Case, gpu};

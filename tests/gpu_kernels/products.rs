@@ -23,7 +23,7 @@ fn check(
         false => Activation::Identity,
     };
     let y = test.output("y", m * n);
-    let stored = |view: diabolo::plan::View, transposed, rows, cols| match transposed {
+    let stored = |view: diabolo::buffer::View, transposed, rows, cols| match transposed {
         true => view.matrix(cols, rows),
         false => view.matrix(rows, cols),
     };

@@ -1,7 +1,7 @@
 //! Batch norm, forward and backward, from its definition alone.
 
+use diabolo::buffer::View;
 use diabolo::kernels::Activation;
-use diabolo::plan::View;
 use proptest::prelude::*;
 use proptest::sample::select;
 

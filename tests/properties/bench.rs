@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use diabolo::device::cpu::Cpu;
-use diabolo::device::team::Team;
+use diabolo::buffer::{Element, View};
+use diabolo::device::cpu::{Cpu, Precision};
 use diabolo::device::{Device, HostData};
-use diabolo::kernels::AnyKernel;
-use diabolo::plan::{Element, PlanBuilder, RoutineId, View};
-use diabolo::scalar::Scalar;
+use diabolo::kernels::Kernel;
+use diabolo::kernels::host::Team;
+use diabolo::plan::{PlanBuilder, RoutineId};
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,11 +77,11 @@ impl Bench {
         view
     }
 
-    pub fn launch(&mut self, kernel: impl Into<AnyKernel>) {
+    pub fn launch(&mut self, kernel: impl Kernel) {
         self.plan.launch("test", kernel);
     }
 
-    pub fn run<T: Scalar>(&self) -> Cpu<T> {
+    pub fn run<T: Precision>(&self) -> Cpu<T> {
         let plan = Arc::new(self.plan.clone().finish(u64::MAX).expect("fits"));
         let mut device = Cpu::<T>::new(plan, TEAM.clone());
         let mut write = |view, data| device.write(view, data).expect("fits");
@@ -131,7 +131,12 @@ pub const SINGLE: f64 = 1.0 / (1u64 << 24) as f64;
 pub const DOUBLE: f64 = 1.0 / (1u64 << 53) as f64;
 
 /// Holds numbers against what they should be, at a unit roundoff.
-pub fn compare<T: Scalar>(name: &str, got: &[T], expected: &[Exact], unit: f64) -> TestCaseResult {
+pub fn compare<T: Precision>(
+    name: &str,
+    got: &[T],
+    expected: &[Exact],
+    unit: f64,
+) -> TestCaseResult {
     assert_eq!(got.len(), expected.len(), "elements of {name}");
     // Where numbers end: the engine's eˣ goes no lower than 1.4 times this.
     let smallest = 2.0 * T::min_positive_value().to_double();

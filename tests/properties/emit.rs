@@ -1,5 +1,6 @@
 //! Kernels as functions from operands to results: what the tests of this folder launch.
 
+use diabolo::buffer::{Matrix, View};
 use diabolo::gradcheck::Geometry;
 use diabolo::kernels::Activation;
 use diabolo::kernels::activation;
@@ -9,7 +10,6 @@ use diabolo::kernels::convolution::{Convolve, DataGradient, WeightGradient, weig
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::pool::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
 use diabolo::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
-use diabolo::plan::{Matrix, View};
 
 use crate::bench::Bench;
 use crate::shapes::Shape;

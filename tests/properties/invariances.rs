@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
+use diabolo::buffer::View;
 use diabolo::gradcheck::Geometry;
 use diabolo::kernels::{Activation, Window};
-use diabolo::plan::View;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use rand::SeedableRng;

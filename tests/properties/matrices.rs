@@ -1,8 +1,8 @@
 //! Products, column sums, activations.
 
+use diabolo::buffer::View;
 use diabolo::kernels::gemm_ladder::Rung;
-use diabolo::kernels::{Activation, AnyKernel};
-use diabolo::plan::View;
+use diabolo::kernels::{Activation, Kernel};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -67,7 +67,7 @@ fn gemm_is_the_sum_of_products_in_every_transpose_case() {
 /// The product by one rung of the ladder.
 fn climb<const N: usize>(bench: &mut Bench, [m, k, n]: [usize; 3], [a, b]: [View; 2]) -> View
 where
-    AnyKernel: From<Rung<N>>,
+    Rung<N>: Kernel,
 {
     let y = bench.output(m * n);
     bench.launch(Rung::<N> {

@@ -1,10 +1,10 @@
 //! Distances and nearest neighbours, by brute force.
 
+use diabolo::buffer::{Matrix, View};
 use diabolo::device::Device;
 use diabolo::kernels::nearest::{
     Distance, Distances, K, LANES, NONE, Nearest, NearestOfAll, RowNorms,
 };
-use diabolo::plan::{Matrix, View};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};

@@ -1,10 +1,10 @@
 //! Filter and refine finds, to the last bit, what the whole product finds.
 
+use diabolo::buffer::{Matrix, View};
 use diabolo::device::Device;
+use diabolo::device::cpu::Precision;
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::nearest::{Distance, K, NONE, NearestFiltered, NearestOfAll, Residuals};
-use diabolo::plan::{Matrix, View};
-use diabolo::scalar::Scalar;
 use nalgebra::DMatrix;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -200,7 +200,7 @@ fn search(bench: &mut Bench, case: &Case) -> Left {
     Left { lists, products }
 }
 
-fn same<T: Scalar>(bench: &Bench, left: &Left) -> TestCaseResult {
+fn same<T: Precision>(bench: &Bench, left: &Left) -> TestCaseResult {
     let mut device = bench.run::<T>();
     for (distance, [whole, filtered]) in Distance::ALL.iter().zip(&left.lists) {
         let [one, other] = [whole, filtered]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use diabolo::buffer::{Element, View};
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{Gpu, GpuOptions};
 use diabolo::device::{Device, HostData};
 use diabolo::layers::{Layout, Mode, Parameters, Role, Stack};
-use diabolo::plan::{Element, Plan, PlanBuilder, RoutineId, View};
+use diabolo::plan::{Plan, PlanBuilder, RoutineId};
 use safetensors::SafeTensors;
 
 use crate::adapter::gpu;

@@ -13,6 +13,7 @@ mod harness;
 mod program;
 mod round_trip;
 
+use diabolo::buffer::{Element, View};
 use diabolo::image::ImageShape;
 use diabolo::kernels::Activation;
 use diabolo::kernels::adam::{Adam, Hyperparameters};
@@ -20,7 +21,7 @@ use diabolo::kernels::clock::Advance;
 use diabolo::kernels::loss::{self, Loss};
 use diabolo::layers::{ActivationLayer, BatchNorm, Dense, Layer, Layout, Mode, Parameters, Stack};
 use diabolo::models::{Autoencoder, Pool, Shape, Stage};
-use diabolo::plan::{Element, PlanBuilder, RoutineId, View};
+use diabolo::plan::{PlanBuilder, RoutineId};
 use diabolo::train::{note_loss, train_step};
 
 use harness::{Case, Family, Make, Reference, SINGLE, TRAINED, alone, check_layers};

@@ -158,9 +158,9 @@ fn pytorch_loads_models_and_gives_the_same_codes_and_images() {
     }
     // Colour, more rows than columns, odd sizes behind the poolings of either kind.
     let mut recipe = quick("images-conv");
-    recipe.data = diabolo::data::catalogue::Selection {
+    recipe.data = diabolo::data::Selection {
         path: Some("images.npy".into()),
-        ..diabolo::data::catalogue::Selection::named("npy")
+        ..diabolo::data::Selection::named("npy")
     };
     recipe.train.batch = 8;
     let convolutions = &mut recipe.model.convolutions;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::kernels::{AnyKernel, Dispatch};
-use crate::plan::Operand;
+use crate::kernels::Step;
 
 use super::GpuContext;
 
@@ -33,14 +32,8 @@ pub fn specialise(source: &str, constants: &[(&str, String)]) -> String {
 
 impl GpuContext {
     /// The pipeline of a kernel's variant, compiled at its first use; `compiled` counts that.
-    pub(super) fn pipeline(
-        &self,
-        kernel: &AnyKernel,
-        dispatch: &Dispatch,
-        operands: &[Operand],
-        compiled: &mut u64,
-    ) -> Arc<Pipeline> {
-        let key = format!("{} {:?}", kernel.name(), dispatch.constants);
+    pub(super) fn pipeline(&self, step: &Step, compiled: &mut u64) -> Arc<Pipeline> {
+        let key = format!("{} {:?}", step.name, step.dispatch.constants);
         let mut pipelines = self
             .pipelines
             .lock()
@@ -49,19 +42,19 @@ impl GpuContext {
             .entry(key)
             .or_insert_with(|| {
                 *compiled += 1;
-                Arc::new(self.compile(kernel, dispatch, operands))
+                Arc::new(self.compile(step))
             })
             .clone()
     }
 
-    fn compile(&self, kernel: &AnyKernel, dispatch: &Dispatch, operands: &[Operand]) -> Pipeline {
-        let name = kernel.name();
+    fn compile(&self, step: &Step) -> Pipeline {
+        let (name, dispatch) = (step.name, &step.dispatch);
         let checks = if self.options.checked {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
         };
-        let shader = (self.options.rewrite)(name, kernel.shader());
+        let shader = (self.options.rewrite)(name, step.shader);
         let source = specialise(&shader, &dispatch.constants);
         // SAFETY: the shader is one of ours. It ends, and guards every index by its dimensions;
         // a test runs it with all checks on ragged sizes and finds the same bits.
@@ -88,7 +81,7 @@ impl GpuContext {
         if !dispatch.dims.is_empty() {
             entries.push(entry(0, wgpu::BufferBindingType::Uniform));
         }
-        for (index, operand) in operands.iter().enumerate() {
+        for (index, operand) in step.operands.iter().enumerate() {
             let read_only = !operand.is_written();
             entries.push(entry(
                 index + 1,

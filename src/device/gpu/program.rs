@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::buffer::{Element, Operand, View};
 use crate::device::{Device, DeviceError, DeviceInfo, HostData, Timing};
 use crate::kernels::Step;
-use crate::plan::{Element, Launch, Operand, Plan, RoutineId, View};
+use crate::plan::{Launch, Plan, RoutineId};
 
 use super::pipelines::Pipeline;
 use super::{Counters, GpuContext};
@@ -181,27 +182,21 @@ impl Gpu {
         offset: u64,
     ) -> Result<Bound, DeviceError> {
         let context = self.context.clone();
-        let Step {
-            kernel,
-            operands,
-            dispatch,
-        } = step;
+        let dispatch = &step.dispatch;
         if dispatch.groups.iter().any(|&groups| groups > MAX_GROUPS) {
             return Err(context.error(format!(
                 "{} ({}) would need {:?} work-groups, and {MAX_GROUPS} are allowed in a dimension",
-                launch.label,
-                kernel.name(),
-                dispatch.groups
+                launch.label, step.name, dispatch.groups
             )));
         }
         let compiled = &mut self.counters.pipelines;
-        let pipeline = context.pipeline(kernel, dispatch, operands, compiled);
+        let pipeline = context.pipeline(step, compiled);
         let mut entries = Vec::new();
         if !dispatch.dims.is_empty() {
             let bytes = (4 * dispatch.dims.len() as u64).next_multiple_of(16);
             entries.push(entry(0, dims, offset, bytes));
         }
-        for (index, operand) in operands.iter().enumerate() {
+        for (index, operand) in step.operands.iter().enumerate() {
             let buffer = self.bound(launch, operand)?;
             let (offset, bytes) = self.range(operand.view);
             entries.push(entry(index + 1, buffer, offset, bytes));
@@ -483,10 +478,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::Gpu;
+    use crate::buffer::Element;
     use crate::device::gpu::GpuOptions;
     use crate::device::{Device, HostData, any_gpu};
     use crate::kernels::clock::Advance;
-    use crate::plan::{Element, PlanBuilder};
+    use crate::plan::PlanBuilder;
 
     #[test]
     fn a_lost_device_is_an_error_at_every_call_and_never_a_panic() {

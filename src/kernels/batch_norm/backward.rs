@@ -1,13 +1,13 @@
 //! Batch norm's backward.
 
 use super::Normaliser;
-use crate::device::cpu::Memory;
+use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::column_sum::{partial_groups, sum_columns};
+use crate::kernels::host::Memory;
 use crate::kernels::parallel::{
     self, Columns, chunks_of, each_column, each_part, piece, with_activation,
 };
 use crate::kernels::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, shader};
-use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// What the two backward passes over the rows read.

@@ -1,8 +1,9 @@
 //! Convolution's data gradient, which is transposed convolution's forward.
 
 use super::{GPU_TILE, Shape, patch_line};
-use crate::device::cpu::{Memory, ScratchSize};
+use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::gemm::finish_block;
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::kernels::parallel::{chunks_of, each_member};
 use crate::kernels::patches::{Bordered, Phases};
 use crate::kernels::product::{
@@ -10,7 +11,6 @@ use crate::kernels::product::{
 };
 use crate::kernels::window::Window;
 use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
-use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// The adjoint map: `dx = f(patchesᵀ(dy · weightᵀ) + bias)`.

@@ -1,12 +1,12 @@
 //! Convolution's weight gradient.
 
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
-use crate::device::cpu::{Memory, ScratchSize};
+use crate::buffer::{Matrix, Operand};
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::kernels::patches::Bordered;
 use crate::kernels::product::{Left, Panels, Target, fill, multiply, pack, packed_len};
 use crate::kernels::window::Window;
 use crate::kernels::{Dispatch, Kernel, shader};
-use crate::plan::{Matrix, Operand};
 use crate::scalar::Scalar;
 
 /// Rows of a product that are worth a task.

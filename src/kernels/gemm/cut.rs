@@ -1,9 +1,9 @@
 //! How a GPU cuts a matrix product into work-groups.
 
 use super::Gemm;
+use crate::buffer::{BufferId, View};
 use crate::kernels::column_sum::ColumnSumFinish;
 use crate::kernels::{Activation, Dispatch, Step, folded};
-use crate::plan::{BufferId, View};
 
 /// How a GPU cuts a product; the table is the [room](super)'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Gemm {
 
     /// The two dispatches that carry it out on a GPU if k is cut: the parts' products, to `scratch`, and
     /// their sum.
-    pub(in crate::kernels) fn split(&self, scratch: BufferId) -> Option<[Step; 2]> {
+    pub(super) fn split(&self, scratch: BufferId) -> Option<[Step; 2]> {
         let [_, k, _] = self.dims();
         let cut = self.cut();
         let parts = k.div_ceil(cut.depth);
@@ -87,7 +87,7 @@ impl Gemm {
         };
         let mut products = Step {
             dispatch: self.dispatch(cut),
-            ..Step::of(self.clone())
+            ..Step::of(self)
         };
         let [_, _, y, _] = &mut products.operands[..] else {
             unreachable!("a, b, y and bias")
@@ -97,7 +97,7 @@ impl Gemm {
             partial: partial.matrix(parts, elements),
             sum: self.y.view,
         };
-        Some([products, Step::of(sum)])
+        Some([products, Step::of(&sum)])
     }
 }
 

@@ -21,11 +21,11 @@
 //! too, so that bounds of these need no more.
 
 use super::{Distance, LANES, NearestOfAll, lanes};
-use crate::device::cpu::{Memory, ScratchSize};
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::{Memory, ScratchSize};
 use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
 use crate::kernels::product::{Left, Target, fill, multiply, pack, panel_len};
 use crate::kernels::{Dispatch, Kernel, linear_groups, shader};
-use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// δ: what is added to |ρ|², in parts of |x|², for rows of `width` values and `directions`.

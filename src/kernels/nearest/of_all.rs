@@ -1,10 +1,10 @@
 //! The nearest of all, from their dot products.
 
 use super::{Distance, LANES, Lists, lanes};
-use crate::device::cpu::Memory;
+use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::host::Memory;
 use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
 use crate::kernels::{Dispatch, Kernel, linear_groups, shader};
-use crate::plan::{Matrix, Operand, View};
 use crate::scalar::Scalar;
 
 /// The nearest of all references, of which a chunk is taken in.

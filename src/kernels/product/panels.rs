@@ -2,27 +2,10 @@
 
 use std::ops::Range;
 
+use super::layout::{packed_len, panel_len, width};
 use super::prefetch::{READ_LATER, line, prefetch};
 use super::transpose::transpose;
 use crate::scalar::Scalar;
-
-/// Bytes of a packed row of b: two of the widest vectors.
-const PANEL_BYTES: usize = 128;
-
-/// Columns of a panel.
-pub(in crate::kernels) const fn width<T>() -> usize {
-    PANEL_BYTES / size_of::<T>()
-}
-
-/// Reals that `rows` rows of a packed panel take.
-pub(in crate::kernels) const fn panel_len<T>(rows: usize) -> usize {
-    rows * width::<T>()
-}
-
-/// Reals that `rows` by `cols` take, packed.
-pub(in crate::kernels) const fn packed_len<T>(rows: usize, cols: usize) -> usize {
-    cols.div_ceil(width::<T>()) * panel_len::<T>(rows)
-}
 
 /// Some columns of b, over some of its rows: panels of [`width`] columns side by side.
 #[derive(Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Packing a panel of a transposed matrix.
 
-use super::panels::{panel_len, width};
+use super::layout::{panel_len, width};
 use super::prefetch::{READ, line, prefetch};
 use crate::scalar::Scalar;
 

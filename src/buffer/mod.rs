@@ -1,4 +1,8 @@
-//! Buffers, views into them, and how a launch touches a view.
+//! The ground floor: buffers, views into them, how a launch touches a view, and what that costs.
+
+mod cost;
+
+pub use cost::Cost;
 
 /// What a buffer's elements are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +45,15 @@ pub struct Buffer {
     pub len: usize,
     /// Whether its memory may be reused.
     pub lifetime: Lifetime,
+}
+
+/// A piece of memory that holds one buffer at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Element type of every buffer that lies here.
+    pub element: Element,
+    /// Elements, enough for the largest of them.
+    pub len: usize,
 }
 
 /// Index of a buffer in its plan.
