@@ -1,18 +1,18 @@
 // Loss, second pass. See src/kernels/loss.rs.
 //
-//   losses[position] = Σ_b partial[b] / E
+//   note[position] = Σ_b partial[b] / D
 //
 // One thread: there are as many blocks as 4,096 goes into a batch.
 
 struct Dims {
     blocks: u32,
-    elements: u32,
+    divisor: f32,
 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> partial_sums: array<f32>;
 @group(0) @binding(2) var<storage, read> clock: array<u32>;
-@group(0) @binding(3) var<storage, read_write> losses: array<f32>;
+@group(0) @binding(3) var<storage, read_write> note: array<f32>;
 
 @compute @workgroup_size(1)
 fn main() {
@@ -20,5 +20,5 @@ fn main() {
     for (var block = 0u; block < dims.blocks; block++) {
         sum += partial_sums[block];
     }
-    losses[clock[0]] = sum / f32(dims.elements);
+    note[clock[0]] = sum / dims.divisor;
 }

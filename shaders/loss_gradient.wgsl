@@ -1,12 +1,13 @@
-// Gradient of the mean loss. See src/kernels/loss.rs.
+// Gradient of the loss. See src/kernels/loss.rs.
 //
-//   mean squared error      dy = 2 (y − t) / E
-//   binary cross-entropy    dy = (σ(y) − t) / E
+//   mean squared error      dy = 2 (y − t) / D
+//   binary cross-entropy    dy = (σ(y) − t) / D
 //
 // One thread per element.
 
 struct Dims {
     elements: u32,
+    divisor: f32,
 }
 
 const LOSS: u32 = 0u; // 0 mean squared error, 1 binary cross-entropy from logits
@@ -34,5 +35,5 @@ fn main(
     if i >= dims.elements {
         return;
     }
-    dy[i] = slope(y[i], target_values[i]) / f32(dims.elements);
+    dy[i] = slope(y[i], target_values[i]) / dims.divisor;
 }

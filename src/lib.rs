@@ -5,12 +5,13 @@
 //! A training step is a list of kernels. Data flows one way:
 //!
 //! ```text
-//! recipe (TOML) → model → layers emit → plan → device executes → training loop → evaluation → report
+//! recipe (TOML) → model → layers, objectives → emitter → plan → device → training → evaluation → report
 //! ```
 //!
 //! 1. A [`recipe`] is a whole experiment as typed TOML.
-//! 2. [`models`] put [`layers`] together. A layer owns views of its parameters; its forward and its
-//!    backward, side by side, append launches to a plan.
+//! 2. A [model](models) puts [`layers`] and [objectives](objective) together, and writes its own training
+//!    step. A layer owns views of its parameters; its forward and its backward, side by side, append
+//!    launches to a plan through an [emitter](emit). An activation is shared, a gradient is owned.
 //! 3. A [`plan`] is plain data: named buffers, and routines, each an ordered list of kernel launches.
 //!    Memory is planned by lifetimes, costs are known from the shapes.
 //! 4. [`kernels`] has a room per kernel family: equation, shapes, cost, CPU code for `f32` and
@@ -31,26 +32,31 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use diabolo::device::{Device, HostData, cpu::Cpu};
-//! use diabolo::layers::{Dense, Layer, Mode, Parameters};
 //! use diabolo::buffer::Element;
+//! use diabolo::device::{Device, HostData, cpu::Cpu};
+//! use diabolo::emit::{Emission, Gradient, Mode, Parameters};
+//! use diabolo::layers::{Dense, Layer};
 //! use diabolo::plan::PlanBuilder;
 //!
-//! let mut plan = PlanBuilder::new();
-//! let mut parameters = Parameters::new(&mut plan);
-//! let dense = Dense::new(&mut plan, &mut parameters, "dense", [3, 2], 1.0);
+//! let mut emission = Emission::new(PlanBuilder::new(), 0);
+//! let plan = &mut emission.plan;
+//! let mut parameters = Parameters::new(plan);
+//! let dense = Dense::new(plan, &mut parameters, "dense", [3, 2], 1.0);
 //! let x = plan.persistent("x", Element::Real, 4 * 3).matrix(4, 3);
 //! let dy = plan.persistent("dy", Element::Real, 4 * 2).matrix(4, 2);
 //!
-//! let step = plan.begin("step");
-//! let saved = dense.forward(&mut plan, x, Mode::Training);
-//! let dx = dense.backward(&mut plan, &saved, dy, true).expect("asked for");
-//! plan.keep(dx.view);
+//! let mut e = emission.begin("step", Mode::Training);
+//! let (_y, saved) = dense.forward(&mut e, x);
+//! let dx = dense.backward(&mut e, saved, Gradient::new(dy)).matrix();
+//! e.keep(dx.view);
+//! let step = e.end().routine;
 //!
-//! let plan = Arc::new(plan.finish(u64::MAX)?);
-//! for launch in plan.launches(step) {
-//!     println!("{:<24} {:?}", launch.label, launch.kernel.cost());
+//! // Nobody reads y or the weight's gradient: the plan drops their launches.
+//! let plan = Arc::new(emission.plan.finish(u64::MAX)?);
+//! for (launch, dropped) in plan.routines[0].emitted() {
+//!     println!("{:<24} {:?} {dropped}", launch.label, launch.kernel.cost());
 //! }
+//! assert_eq!(plan.launches(step).len(), 1);
 //! let mut device = Cpu::<f32>::new(plan.clone(), Cpu::<f32>::team(1)?);
 //! device.write(parameters.tensors[0].value, HostData::Real(&[1.0; 6]))?;
 //! device.write(dy.view, HostData::Real(&[0.5; 8]))?;
@@ -65,6 +71,7 @@ pub mod buffer;
 pub mod ceilings;
 pub mod data;
 pub mod device;
+pub mod emit;
 pub mod evaluate;
 pub mod files;
 pub mod gradcheck;
@@ -74,6 +81,7 @@ pub mod layers;
 pub mod lockstep;
 pub mod machine;
 pub mod models;
+pub mod objective;
 pub mod plan;
 pub mod recipe;
 pub mod report;

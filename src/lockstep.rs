@@ -329,7 +329,7 @@ pub fn run(
             let mut record = LaunchRecord {
                 step,
                 index,
-                launch: launch.label.clone(),
+                launch: launch.label.to_string(),
                 kernel: launch.kernel.name(),
                 shapes: launch.shapes(),
                 error: [0.0; 2],
@@ -398,9 +398,13 @@ fn summarise(
     let mut loss = [0.0; 2];
     let mut parameters = [Vec::new(), Vec::new()];
     for (which, participant) in participants.iter_mut().enumerate() {
-        let losses = participant.trainer.program().losses.part(step - 1, 1);
-        loss[which] = participant.trainer.device().read_double(losses)?[0];
-        let tensors = participant.trainer.program().parameters.tensors.clone();
+        let notes = participant.trainer.program().notes.clone();
+        for note in &notes {
+            let view = note.values.part(step - 1, 1);
+            let value = participant.trainer.device().read_double(view)?[0];
+            loss[which] += note.weight * value;
+        }
+        let tensors = participant.trainer.program().tensors.clone();
         for tensor in &tensors {
             let values = participant.trainer.device().read_double(tensor.value)?;
             parameters[which].extend(values);

@@ -6,38 +6,40 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::DataError;
 use crate::data::Selection;
 use crate::data::draws::Sampling;
+use crate::models::Settings;
 
-mod model;
 mod train;
 
-pub use model::{ActivationName, Convolution, LossName, Model, PoolName, Size};
 pub use train::{Schedule, Train};
+
+/// A built-in recipe: its name, and the text of its file.
+macro_rules! built_in {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../recipes/", $name, ".toml")))
+    };
+}
 
 /// Name and text of every built-in recipe.
 pub const BUILT_IN: &[(&str, &str)] = &[
-    ("mnist-dense", include_str!("../recipes/mnist-dense.toml")),
-    ("mnist-conv", include_str!("../recipes/mnist-conv.toml")),
-    (
-        "fashion-dense",
-        include_str!("../recipes/fashion-dense.toml"),
-    ),
-    ("fashion-conv", include_str!("../recipes/fashion-conv.toml")),
-    ("cifar10-conv", include_str!("../recipes/cifar10-conv.toml")),
-    ("images-conv", include_str!("../recipes/images-conv.toml")),
-    (
-        "reference-conv",
-        include_str!("../recipes/reference-conv.toml"),
-    ),
-    (
-        "reference-dense",
-        include_str!("../recipes/reference-dense.toml"),
-    ),
+    built_in!("mnist-dense"),
+    built_in!("mnist-conv"),
+    built_in!("fashion-dense"),
+    built_in!("fashion-conv"),
+    built_in!("cifar10-conv"),
+    built_in!("images-conv"),
+    built_in!("mnist-tied"),
+    built_in!("mnist-vae"),
+    built_in!("mnist-classifier"),
+    built_in!("mnist-classifier-conv"),
+    built_in!("reference-conv"),
+    built_in!("reference-dense"),
 ];
 
 /// What is wrong with a recipe.
@@ -89,10 +91,10 @@ pub enum RecipeError {
     },
 }
 
-/// A whole experiment.
+/// A whole experiment, of any kind of model or of kind `M`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recipe {
+pub struct Recipe<M = Settings> {
     /// Names the run's folder.
     pub name: String,
     /// One line for `diabolo recipes`.
@@ -101,7 +103,7 @@ pub struct Recipe {
     /// What to learn from.
     pub data: Selection,
     /// What learns.
-    pub model: Model,
+    pub model: M,
     /// What is done to the input.
     pub noise: Noise,
     /// How it learns.
@@ -176,6 +178,42 @@ pub enum Normalise {
     HalfWhiten,
 }
 
+/// What `model.kind` says; an autoencoder if there is no such key.
+fn kind(origin: &str, text: &str) -> Result<String, RecipeError> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| parse_error(origin, &error))?;
+    let kind = table.get("model").and_then(|model| model.get("kind"));
+    Ok(match kind {
+        None => "autoencoder".to_owned(),
+        Some(toml::Value::String(kind)) => kind.clone(),
+        Some(other) => other.to_string(),
+    })
+}
+
+/// Reads a recipe whose model is of kind `M`.
+fn read_as<M: DeserializeOwned>(
+    origin: &str,
+    text: &str,
+    settings: fn(M) -> Settings,
+) -> Result<Recipe, RecipeError> {
+    let recipe: Recipe<M> = toml::from_str(text).map_err(|error| parse_error(origin, &error))?;
+    Ok(Recipe {
+        name: recipe.name,
+        description: recipe.description,
+        data: recipe.data,
+        model: settings(recipe.model),
+        noise: recipe.noise,
+        train: recipe.train,
+        evaluate: recipe.evaluate,
+    })
+}
+
+fn parse_error(origin: &str, error: &toml::de::Error) -> RecipeError {
+    RecipeError::Parse {
+        origin: origin.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    }
+}
+
 impl Recipe {
     /// A built-in recipe by name, or one from a file.
     pub fn load(name_or_path: &str) -> Result<Recipe, RecipeError> {
@@ -204,10 +242,27 @@ impl Recipe {
 
     /// Parses and checks a recipe; `origin` is named in errors.
     pub fn parse(origin: &str, text: &str) -> Result<Recipe, RecipeError> {
-        let recipe: Recipe = toml::from_str(text).map_err(|error| RecipeError::Parse {
-            origin: origin.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        })?;
+        let recipe = match kind(origin, text)?.as_str() {
+            "autoencoder" => read_as(origin, text, Settings::Autoencoder),
+            "vae" => read_as(origin, text, Settings::Vae),
+            "classifier" => read_as(origin, text, Settings::Classifier),
+            kind => {
+                let similarity = |known: &&str| strsim::jaro(known, kind);
+                let nearest = Settings::KINDS
+                    .into_iter()
+                    .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+                Err(RecipeError::Value {
+                    origin: origin.to_owned(),
+                    key: "model.kind",
+                    value: format!("{kind:?}"),
+                    expected: format!(
+                        "one of {}\nhint: kind = {:?}",
+                        Settings::KINDS.join(", "),
+                        nearest.expect("there are kinds")
+                    ),
+                })
+            }
+        }?;
         recipe.check(origin)?;
         Ok(recipe)
     }
@@ -432,7 +487,7 @@ mod tests {
             "{message}"
         );
         recipe.train.epochs = 1;
-        recipe.model.code = 1 << 40;
+        recipe.model.autoencoder_mut().expect("one").code = 1 << 40;
         let message = recipe.check("x").expect_err("a giant code").to_string();
         assert!(message.contains("model.code = 1099511627776"), "{message}");
     }

@@ -16,7 +16,7 @@ use statrs::statistics::{Data, OrderStatistics};
 
 use crate::buffer::{BufferId, Cost, Operand, View};
 use crate::ceilings::Ceilings;
-use crate::data::{Images, Pixels};
+use crate::data::{Examples, Images, Pixels};
 use crate::device::gpu::Counters;
 use crate::device::{Backend, Device, DeviceError, HostData, Timing};
 use crate::image::ImageShape;
@@ -93,8 +93,8 @@ pub struct LaunchRow {
     pub launch: String,
     /// The layer that emitted it, or `gather`, `loss`, `adam`, `clock`.
     pub layer: String,
-    /// `forward` or `backward`; none of what belongs to no pass.
-    pub pass: Option<&'static str>,
+    /// `input`, `forward`, `objective`, `backward` or `update`.
+    pub pass: &'static str,
     /// Its kernel.
     pub kernel: &'static str,
     /// m, k, n where it is a matrix product `[m, k] · [k, n]`, explicit or not.
@@ -197,6 +197,9 @@ pub fn random_images(shape: ImageShape, count: usize) -> Images {
     }
 }
 
+/// Classes of the images, for models that read labels.
+const CLASSES: usize = 10;
+
 /// Traces training steps of a recipe, for images of this shape: so many, or for about two seconds.
 ///
 /// `progress` is told what part of the work is done.
@@ -215,12 +218,16 @@ pub fn trace(
         train: EPOCH * recipe.train.batch,
         held_out: 1,
         image,
+        classes: CLASSES,
     };
     progress(0.0);
     Program::new(recipe, shape, memory_limit())?; // before memory is taken for the images
-    let images = random_images(image, shape.train);
-    let held_out = random_images(image, shape.held_out);
-    let mut trainer = Trainer::new(recipe, &images, &held_out, backend, None)?;
+    let [images, held_out] = [shape.train, shape.held_out].map(|count| Examples {
+        images: random_images(image, count),
+        labels: (0..count).map(|index| (index % CLASSES) as u8).collect(),
+        classes: CLASSES,
+    });
+    let mut trainer = Trainer::new(recipe, images, held_out, backend, None)?;
     let program = trainer.program();
     let (plan, routine, clock) = (program.plan.clone(), program.train, program.clock);
     let mut stepper = Stepper {
@@ -363,9 +370,9 @@ fn rows(
     let rows = launches.iter().zip(seconds).map(|(launch, &seconds)| {
         let cost = launch.kernel.cost();
         LaunchRow {
-            launch: launch.label.clone(),
-            layer: launch.layer().to_owned(),
-            pass: launch.pass(),
+            launch: launch.label.to_string(),
+            layer: launch.label.layer.clone(),
+            pass: launch.label.pass.name(),
             kernel: launch.kernel.name(),
             product: launch.kernel.product(),
             shapes: launch.shapes(),

@@ -19,6 +19,7 @@ fn step(name: &str) -> (Plan, Vec<Launch>) {
         train: 3 * recipe.train.batch,
         held_out: 1,
         image,
+        classes: 10,
     };
     let program = Program::new(&recipe, shape, u64::MAX).expect("fits");
     let launches = program.plan.launches(program.train).to_vec();
@@ -264,6 +265,7 @@ fn an_image_of_many_channels_counts_each() {
             train: recipe.train.batch,
             held_out: 1,
             image: shape(channels),
+            classes: 10,
         };
         let program = Program::new(&recipe, shape, u64::MAX).expect("fits");
         products(program.plan.launches(program.train))

@@ -13,7 +13,9 @@ use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{GpuContext, GpuOptions};
 use diabolo::evaluate::{FewLabel, few_label};
-use diabolo::recipe::{LossName, Recipe};
+use diabolo::kernels::loss::Loss;
+use diabolo::models::Use;
+use diabolo::recipe::Recipe;
 use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
 
 fn cpu() -> Backend {
@@ -76,9 +78,9 @@ fn without_a_warm_up_the_gpu_stays_as_close_to_f64_as_the_cpu_does() {
     };
     let gpu = Backend::Gpu(context);
     let double = Backend::CpuDouble(Cpu::<f64>::team(0).expect("threads"));
-    for loss in [LossName::Mse, LossName::Bce] {
+    for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
         let mut recipe = Recipe::load("reference-dense").expect("built in");
-        recipe.model.loss = loss;
+        recipe.model.autoencoder_mut().expect("one").loss = loss;
         let data = images_of(&recipe);
         let [cpu, gpu, double] =
             [&cpu(), &gpu, &double].map(|backend| twenty_losses(&recipe, &data, backend));
@@ -121,12 +123,8 @@ fn same_bits_twice_and_resumed(recipe: &Recipe, gpu: &Backend) {
 
     let mut first = trainer(None);
     first.run_steps(4).expect("runs");
-    let losses = first.losses().expect("readable");
-    let parameters = first.program().parameters.clone();
-    let progress = first.progress();
-    let image = data.train.shape();
-    let checkpoint = Checkpoint::read(&parameters, image, first.device(), progress, losses);
-    let mut second = trainer(Some(checkpoint.expect("readable")));
+    let checkpoint = first.checkpoint().expect("readable");
+    let mut second = trainer(Some(checkpoint));
     assert_eq!(
         second.progress(),
         Progress {
@@ -154,8 +152,8 @@ fn checked_and_unchecked_shaders_train_to_the_same_bits() {
     for mut recipe in [small(), small_conv()] {
         // Ragged everywhere: 33 rows, 37 and 5 columns.
         recipe.train.batch = 33;
-        recipe.model.hidden = vec![37];
-        recipe.model.code = 5;
+        recipe.model.autoencoder_mut().expect("one").hidden = vec![37];
+        recipe.model.autoencoder_mut().expect("one").code = 5;
         let digest = |context: &Arc<GpuContext>| {
             let mut trainer = trainer(&recipe, &data, &Backend::Gpu(context.clone()), None);
             trainer.run_steps(5).expect("runs");
@@ -180,7 +178,9 @@ fn features_and_accuracies_agree() {
     };
     let encode = |backend: &Backend| {
         let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
-        inference.encode(&data.test, |_| ()).expect("runs")
+        inference
+            .apply(Use::Encode, &data.test, |_| ())
+            .expect("runs")
     };
     let (on_cpu, on_gpu) = (encode(&cpu()), encode(&gpu));
     let largest = on_cpu.iter().fold(0.0f32, |max, x| max.max(x.abs()));

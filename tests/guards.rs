@@ -13,8 +13,9 @@ use diabolo::buffer::Element;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, HostData};
+use diabolo::models::Pool;
 use diabolo::plan::PlanBuilder;
-use diabolo::recipe::{PoolName, Recipe};
+use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
 const INDEX: u32 = 0xCAFE_F00D;
@@ -79,12 +80,12 @@ fn a_training_step_touches_nothing_beside_its_buffers() {
     ];
     devices.extend(adapter::gpu(GpuOptions::default()).map(|gpu| ("gpu", Backend::Gpu(gpu))));
     let mut averaged = small_conv();
-    averaged.model.convolutions[0].pool = Some(PoolName::Average);
+    averaged.model.autoencoder_mut().expect("one").convolutions[0].pool = Some(Pool::Average);
     for mut recipe in [small(), small_conv(), averaged] {
         // Ragged everywhere: 33 rows, 37 and 5 columns.
         recipe.train.batch = 33;
-        recipe.model.hidden = vec![37];
-        recipe.model.code = 5;
+        recipe.model.autoencoder_mut().expect("one").hidden = vec![37];
+        recipe.model.autoencoder_mut().expect("one").code = 5;
         for (name, backend) in &devices {
             check(&recipe, name, backend);
         }

@@ -12,7 +12,8 @@ use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::lockstep::{Participant, Report, run};
-use diabolo::recipe::{PoolName, Recipe};
+use diabolo::models::Pool;
+use diabolo::recipe::Recipe;
 use diabolo::train::Trainer;
 
 fn double() -> Backend {
@@ -44,7 +45,7 @@ fn lockstep(recipe: &Recipe, devices: [(&str, Backend); 2], steps: usize) -> Rep
 /// A convolutional model with the other pooling.
 fn average_pooled() -> Recipe {
     let mut recipe = small_conv();
-    recipe.model.convolutions[0].pool = Some(PoolName::Average);
+    recipe.model.autoencoder_mut().expect("one").convolutions[0].pool = Some(Pool::Average);
     recipe
 }
 
@@ -122,7 +123,7 @@ const FAULTS: [Fault; 10] = [
     ("max_pool", "value > largest", "value < largest"),
     (
         "loss_gradient",
-        "/ f32(dims.elements)",
+        "/ dims.divisor",
         "/ f32(dims.elements + 1u)",
     ),
     ("adam", "* scale +", "+"),

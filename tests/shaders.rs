@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use diabolo::device::gpu::specialise;
 use diabolo::image::ImageShape;
+use diabolo::kernels::loss::Loss;
 use diabolo::kernels::{SHADERS, naive_products};
-use diabolo::recipe::{BUILT_IN, LossName, Recipe};
+use diabolo::recipe::{BUILT_IN, Recipe};
 use diabolo::train::{DataShape, Program};
 use naga::{AddressSpace, StorageAccess, TypeInner};
 
@@ -113,11 +114,14 @@ fn every_launch_of_training_finds_the_bindings_it_means() {
             width: 28,
             channels: 1,
         },
+        classes: 10,
     };
     for (recipe, _) in BUILT_IN {
-        for loss in [LossName::Mse, LossName::Bce] {
+        for loss in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
             let mut recipe = Recipe::load(recipe).expect("built in");
-            recipe.model.loss = loss;
+            if let Some(model) = recipe.model.autoencoder_mut() {
+                model.loss = loss;
+            }
             let plan = Program::new(&recipe, data, u64::MAX).expect("fits").plan;
             let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
             let steps = launches.flat_map(|launch| {

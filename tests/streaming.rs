@@ -15,7 +15,7 @@ use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
-use diabolo::train::{Checkpoint, Metrics, Silent, TrainError, Trainer, declare};
+use diabolo::train::{Checkpoint, Metrics, Silent, TrainError, Trainer};
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::team(2).expect("threads"))
@@ -126,7 +126,7 @@ fn a_streamed_run_resumed_inside_a_window_by_another_window_gives_the_same_bits(
         .run(&path, &mut metrics, &mut Silent, &interrupted)
         .expect("saves");
 
-    let (checkpoint, _) = Checkpoint::load(&path, declare).expect("saved");
+    let (checkpoint, _) = Checkpoint::load(&path).expect("saved");
     assert_eq!(checkpoint.progress.position, 6);
     for window in [4, 5, 9] {
         let checkpoint = Some(checkpoint.clone());

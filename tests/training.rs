@@ -11,7 +11,6 @@ use diabolo::device::cpu::Cpu;
 use diabolo::recipe::Recipe;
 use diabolo::train::{
     Checkpoint, EpochRecord, Metrics, Observer, Outcome, Silent, TrainError, Trainer, Weights,
-    declare,
 };
 
 fn cpu(threads: usize) -> Backend {
@@ -108,7 +107,7 @@ fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
     drop(first);
 
     let saved = folder.path().join("checkpoint.safetensors");
-    let (checkpoint, of) = Checkpoint::load(&saved, declare).expect("saved");
+    let (checkpoint, of) = Checkpoint::load(&saved).expect("saved");
     assert_eq!(of, recipe);
     let mut second = trainer(&recipe, 0, Some(checkpoint));
     let never = AtomicBool::new(false);
@@ -139,7 +138,7 @@ fn resume_in_the_middle(recipe: Recipe) {
     drop(first);
 
     let saved = folder.path().join("checkpoint.safetensors");
-    let (checkpoint, _) = Checkpoint::load(&saved, declare).expect("saved");
+    let (checkpoint, _) = Checkpoint::load(&saved).expect("saved");
     let mut second = trainer(&recipe, 0, Some(checkpoint));
     let never = AtomicBool::new(false);
     run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
@@ -202,18 +201,16 @@ fn a_checkpoint_of_another_shape_is_refused() {
     let recipe = small();
     let weights = trainer(&recipe, 0, None).weights().expect("readable");
     let mut other = recipe.clone();
-    other.model.hidden = vec![41];
+    other.model.autoencoder_mut().expect("one").hidden = vec![41];
     weights.save(&path, &other, 0).expect("saved");
-    let message = Weights::load(&path, declare)
-        .expect_err("another shape")
-        .to_string();
+    let message = Weights::load(&path).expect_err("another shape").to_string();
     assert!(
         message.contains("encoder.0.weight") && message.contains("41"),
         "{message}"
     );
 
     std::fs::write(&path, b"not a checkpoint").expect("written");
-    let message = Weights::load(&path, declare)
+    let message = Weights::load(&path)
         .expect_err("no safetensors")
         .to_string();
     assert!(message.contains("model.safetensors"), "{message}");
@@ -227,7 +224,7 @@ fn the_same_model_makes_the_same_file() {
     let file = |name: &str| {
         let path = folder.path().join(name);
         weights.save(&path, &recipe, 9).expect("writable");
-        let (read, _) = Weights::load(&path, declare).expect("its own file");
+        let (read, _) = Weights::load(&path).expect("its own file");
         assert_eq!(read, weights);
         std::fs::read(path).expect("written")
     };

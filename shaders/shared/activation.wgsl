@@ -3,13 +3,6 @@
 
 const ACTIVATION: u32 = 0u; // in the order of the room's list
 
-// eˣ − 1. Near 0, where 1 would swallow the digits, by Taylor's series.
-fn exp_minus_one(x: f32) -> f32 {
-    let deep = 1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0 * (1.0 + x / 7.0)));
-    let series = x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * deep));
-    return select(exp(x) - 1.0, series, abs(x) < 0.35);
-}
-
 // ln(1 + e) for e in [0, 1], as 2·artanh(s) by its series: 1 + e would swallow the digits of a small e.
 fn log_1p(e: f32) -> f32 {
     let s = e / (2.0 + e); // at most 1/3

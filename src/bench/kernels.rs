@@ -4,7 +4,7 @@
 //! come between.
 
 use crate::data::Images;
-use crate::plan::{Launch, PlanBuilder};
+use crate::plan::{Label, Launch, Pass, PlanBuilder};
 use crate::train::{TrainError, Trainer};
 
 use super::harness::timed;
@@ -18,10 +18,12 @@ fn is_timed(kernel: &str) -> bool {
 
 /// Which of a layer's three maps a launch is part of; `backward` of layers that have but one gradient.
 fn pass(launch: &Launch) -> Option<&'static str> {
-    match launch.label.split_once(" backward: ") {
-        Some((_, what)) if what.starts_with("data") => Some("data gradient"),
-        Some((_, what)) if what.starts_with("weight") => Some("weight gradient"),
-        _ => launch.pass(),
+    let Label { pass, part, .. } = &launch.label;
+    match pass {
+        Pass::Backward if part.starts_with("data") => Some("data gradient"),
+        Pass::Backward if part.starts_with("weight") => Some("weight gradient"),
+        Pass::Forward | Pass::Backward => Some(pass.name()),
+        Pass::Input | Pass::Objective | Pass::Update => None,
     }
 }
 
@@ -91,7 +93,7 @@ pub fn kernels(
         let launch = &program.plan.launches(program.train)[index];
         Row {
             batch: Some(batch),
-            detail: Some(launch.label.clone()),
+            detail: Some(launch.label.to_string()),
             pass: pass(launch),
             shapes: Some(shapes(launch)),
             ..machine.row(workload, launch.kernel.name(), timing, launch.kernel.cost())

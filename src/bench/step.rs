@@ -49,11 +49,11 @@ struct Parts {
 impl Parts {
     fn measure(trainer: &mut Trainer, images: &Images, rounds: usize) -> Result<Parts, TrainError> {
         let program = trainer.program();
-        let (train, losses) = (program.train, program.losses.part(0, 1));
+        let (train, losses) = (program.train, program.notes[0].values.part(0, 1));
         let steps = trainer.steps().min(AT_A_TIME);
-        let batch = program.order.len / program.steps;
+        let batch = program.training.order.len / program.steps;
         let bytes = batch * images.features();
-        let target = program.images.part(0, bytes);
+        let target = program.training.images.part(0, bytes);
         let mut uploaded = vec![0; bytes];
         images.copy_bytes(0..batch, &mut uploaded)?;
         let mut samples: [Vec<f64>; 4] = Default::default();

@@ -30,6 +30,8 @@ impl Element {
 pub enum Lifetime {
     /// Across routines: parameters, data, whatever the host writes or reads.
     Persistent,
+    /// Across routines too, but only launches read it: gradients of parameters.
+    Internal,
     /// From the first to the last launch of a routine that touches it; its memory is reused.
     Temporary,
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use diabolo::data::{Range, folder, npy, picture};
+use diabolo::models::Use;
 use diabolo::report::{RunFolder, write_image};
 use diabolo::train::Inference;
 
@@ -73,7 +74,7 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("denoising", images.count as u64);
-    let restored = inference.denoise(&images, |done| bar.set_position(done as u64))?;
+    let restored = inference.apply(Use::Restore, &images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
 
     let shape = weights.image;

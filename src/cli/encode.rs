@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use diabolo::data::{Range, folder, npy};
+use diabolo::models::Use;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
@@ -43,10 +44,10 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
     let bar = super::progress::bar("encoding", images.count as u64);
-    let codes = inference.encode(&images, |done| bar.set_position(done as u64))?;
+    let codes = inference.apply(Use::Encode, &images, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    npy::write_matrix(out, images.count, inference.code_width(), &codes)?;
-    let (count, width) = (images.count, inference.code_width());
+    npy::write_matrix(out, images.count, inference.width(Use::Encode)?, &codes)?;
+    let (count, width) = (images.count, inference.width(Use::Encode)?);
     print(format!(
         "{count} × {width} features written to {}",
         out.display()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use diabolo::image::ImageShape;
+use diabolo::models::Task;
 use diabolo::recipe::Recipe;
 use diabolo::report::{RunFolder, Start};
 use diabolo::train::Weights;
@@ -45,8 +46,9 @@ pub fn import(options: &Options) -> Result<Done, Failure> {
     refuse_to_replace(out, options.force)?;
     let recipe = Recipe::load(&options.recipe)?;
     let image = image(&recipe, options.image)?;
+    let classes = recipe.data.classes().unwrap_or(0);
     let (folder, _) = RunFolder::open(out, &recipe, Start::Force)?;
-    let imported = Weights::import(&options.file, &recipe, image)?;
+    let imported = Weights::import(&options.file, &recipe, Task { image, classes })?;
     folder.settle(&recipe, &imported.weights, imported.batches)?;
     if !imported.prefix.is_empty() {
         eprintln!("every name began with `{}`: left off", imported.prefix);

@@ -81,8 +81,8 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
         Trainer::in_plan(
             plan,
             &recipe,
-            &data.train,
-            &data.test,
+            data.training(),
+            data.held_out(),
             backend,
             None,
             window,

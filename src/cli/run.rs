@@ -13,8 +13,10 @@ use diabolo::evaluate::{
     Denoising, Features, FewLabel, Row, Rows, denoising, few_label, normalise,
 };
 use diabolo::kernels::gather::Noise;
-use diabolo::kernels::random::Stream;
+use diabolo::kernels::random::Streams;
 use diabolo::kernels::warp::Warp;
+use diabolo::models::Use;
+use diabolo::objective::ERROR;
 use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
 use diabolo::report::{LossPair, RunFolder, Seconds, Start, Summary, write_reconstructions};
@@ -101,8 +103,8 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     let trainer = Trainer::in_plan(
         PlanBuilder::new(),
         &recipe,
-        &data.train,
-        &data.test,
+        data.training(),
+        data.held_out(),
         backend,
         checkpoint,
         options.window.map(|steps| steps as usize),
@@ -116,7 +118,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
         return Ok(Done::Interrupted);
     };
     let began_evaluating = Instant::now();
-    let noises = [vec![noise(&recipe, Stream::Evaluation)], levels(&recipe)].concat();
+    let noises = [vec![noise(&recipe, Streams::EVALUATION)], levels(&recipe)].concat();
     let mut inference = Inference::new(&recipe, &weights, backend, &noises)?;
     let [train, test] = encode(&mut inference, &data)?;
     for (features, path) in [
@@ -125,9 +127,12 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     ] {
         npy::write_matrix(&path, features.count(), features.width, &features.values)?;
     }
-    let pictures = folder.reconstructions();
-    write_reconstructions(&pictures, &data.test, &data.test_labels, &mut inference)?;
-    let denoising = restore(&mut inference, &noises[1..], &data.test)?;
+    let mut denoising = Vec::new();
+    if inference.uses().contains(&Use::Restore) {
+        let pictures = folder.reconstructions();
+        write_reconstructions(&pictures, &data.test, &data.test_labels, &mut inference)?;
+        denoising = restore(&mut inference, &noises[1..], &data.test)?;
+    }
     drop(inference);
     let setting = few_label_setting(&recipe);
     let few_label = judge(&recipe, &setting, &data, backend, [train, test])?;
@@ -145,6 +150,8 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
             train: last.train_loss,
             test: last.test_loss,
         },
+        test_error: last.notes.held_out.get(ERROR).copied(),
+        notes: last.notes,
         few_label,
         denoising,
         seconds: Seconds {
@@ -187,7 +194,7 @@ fn levels(recipe: &Recipe) -> Vec<Noise> {
         gaussian,
         masking: 0.0,
         seed: recipe.train.seed,
-        stream: Stream::Evaluation,
+        streams: Streams::EVALUATION,
     });
     noise.collect()
 }
@@ -308,10 +315,12 @@ fn interrupt() -> Result<Arc<AtomicBool>, Failure> {
 
 /// Features of the training and the test images.
 pub fn encode(inference: &mut Inference, data: &Dataset) -> Result<[Features; 2], Failure> {
-    let width = inference.code_width();
+    let width = inference.width(Use::Encode)?;
     let bar = bar("encoding", (data.train.count + data.test.count) as u64);
     let mut features = |images, first: usize| -> Result<Features, Failure> {
-        let values = inference.encode(images, |done| bar.set_position((first + done) as u64))?;
+        let values = inference.apply(Use::Encode, images, |done| {
+            bar.set_position((first + done) as u64);
+        })?;
         Ok(Features { width, values })
     };
     let pair = [

@@ -248,7 +248,47 @@ pub struct Dataset {
     pub classes: usize,
 }
 
+/// Images with their labels, if they have any.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// The images.
+    pub images: Images,
+    /// The class of each image; empty if unlabelled.
+    pub labels: Arc<[u8]>,
+    /// Number of classes; 0 if unlabelled.
+    pub classes: usize,
+}
+
+impl From<&Images> for Examples {
+    /// Images without labels.
+    fn from(images: &Images) -> Self {
+        Examples {
+            images: images.clone(),
+            labels: Arc::new([]),
+            classes: 0,
+        }
+    }
+}
+
 impl Dataset {
+    /// The training images with their labels.
+    pub fn training(&self) -> Examples {
+        Examples {
+            images: self.train.clone(),
+            labels: self.train_labels.as_slice().into(),
+            classes: self.classes,
+        }
+    }
+
+    /// The test images with their labels.
+    pub fn held_out(&self) -> Examples {
+        Examples {
+            images: self.test.clone(),
+            labels: self.test_labels.as_slice().into(),
+            classes: self.classes,
+        }
+    }
+
     /// Whether the images have classes.
     pub fn is_labelled(&self) -> bool {
         self.classes > 0

@@ -180,6 +180,12 @@ impl Selection {
         })
     }
 
+    /// The number of classes, where the data set says it: elsewhere the files decide.
+    pub fn classes(&self) -> Option<usize> {
+        let classes = entry(&self.name).ok()?.classes.len();
+        (classes > 0).then_some(classes)
+    }
+
     /// The part of the images to test on, where no others are given.
     pub fn test_part(&self) -> f64 {
         self.test_part.unwrap_or(TEST_PART)

@@ -8,12 +8,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::buffer::{Element, View};
 use crate::device::{Device, DeviceError, HostData};
-use crate::layers::{Init, Layer, Mode, Parameters, Role};
+use crate::emit::{Emission, Emitter, Gradient, Init, Mode, Parameters, Role, Tensor};
+use crate::layers::Layer;
 use crate::plan::{Plan, PlanBuilder, RoutineId};
 
 use super::Mistake;
 
-/// A function with one number as its value, ⟨projection, output⟩, and its hand-written gradient.
+/// A function with one number as its value, and its hand-written gradient. The value is a sum of outputs
+/// times weights: a layer's outputs times random numbers, or the notes of a step.
 pub struct Case {
     /// What is checked, such as `dense + bias + relu`.
     pub layer: String,
@@ -24,17 +26,44 @@ pub struct Case {
     /// Forward and backward.
     pub(super) backward: RoutineId,
     /// Everything that is read before it is written, and where its values are drawn from.
-    pub(super) inputs: Vec<(View, Range<f32>)>,
-    pub(super) output: View,
-    /// What backward starts from, if it does not start from a loss: the projection.
-    pub(super) dy: Option<View>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) outputs: Vec<Output>,
     pub(super) quantities: Vec<Quantity>,
+}
+
+/// A view that the function reads, and where its values are drawn from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Reals of a range.
+    Reals(View, Range<f32>),
+    /// Labels below a number of classes; the first image has none, if there are several.
+    Labels(View, u32),
+}
+
+/// A part of the function's value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    pub(super) view: View,
+    pub(super) weight: Weight,
+    /// The turn whose gradients it has.
+    pub(super) turn: usize,
+}
+
+/// What an output is multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weight {
+    /// Random numbers, the gradient that backward starts from.
+    Random(View),
+    /// The weight of a note.
+    Fixed(f64),
 }
 
 /// Where a case's function is differentiated. In `f32`, so that every device has the same values.
 pub(super) struct Point {
-    inputs: Vec<(View, Vec<f32>)>,
-    pub(super) projection: Vec<f32>,
+    reals: Vec<(View, Vec<f32>)>,
+    labels: Vec<(View, Vec<u32>)>,
+    /// For each output, what its elements are multiplied by.
+    pub(super) weights: Vec<Vec<f64>>,
 }
 
 /// Something with a gradient.
@@ -44,88 +73,143 @@ pub(super) struct Quantity {
     pub(super) shape: Vec<usize>,
     pub(super) values: View,
     pub(super) gradient: View,
+    /// The turn whose loss it is the gradient of.
+    pub(super) turn: usize,
 }
 
-/// A plan's clock and the one loss it notes.
-pub(super) fn loss_buffers(plan: &mut PlanBuilder) -> (View, View) {
-    let clock = plan.persistent("clock", Element::Index, 2);
-    (clock, plan.persistent("losses", Element::Real, 1))
+/// Where a tensor's values are drawn from: around its first value, but nowhere at it, for γ = 1 and
+/// β = 0 would hide mistakes.
+fn range(tensor: &Tensor) -> Range<f32> {
+    let (centre, reach) = match tensor.init {
+        Init::Constant(centre) => (centre as f32, 0.5),
+        Init::Normal { gain, fan_in } => (0.0, (3.0 * gain / fan_in as f64).sqrt() as f32),
+    };
+    centre - reach..centre + reach
 }
 
-/// The learnt tensors as quantities, and where the values of all tensors are drawn from.
-pub(super) fn parameters(parameters: &Parameters) -> (Vec<Quantity>, Vec<(View, Range<f32>)>) {
-    let (mut quantities, mut inputs) = (Vec::new(), Vec::new());
-    for tensor in &parameters.tensors {
-        // Around its first value, but nowhere at it: γ = 1 and β = 0 would hide mistakes.
-        let (centre, reach) = match tensor.init {
-            Init::Constant(centre) => (centre as f32, 0.5),
-            Init::Normal { gain, fan_in } => (0.0, (3.0 * gain / fan_in as f64).sqrt() as f32),
+/// The learnt tensors whose gradients were copied.
+fn quantities(emission: &Emission, parameters: &[&Parameters]) -> Vec<Quantity> {
+    let mut quantities = Vec::new();
+    for part in parameters {
+        let mut witnesses = emission.witnesses().iter();
+        let Some(witness) = witnesses.find(|witness| witness.parameters == part.values) else {
+            continue; // frozen
         };
-        inputs.push((tensor.value, centre - reach..centre + reach));
-        if tensor.role == Role::Parameter {
-            quantities.push(Quantity {
+        let first = emission.plan.whole(part.values).offset;
+        let learnt = part.tensors.iter();
+        let learnt = learnt.filter(|tensor| tensor.role == Role::Parameter);
+        quantities.extend(learnt.map(|tensor| {
+            Quantity {
                 name: tensor.name.clone(),
                 shape: tensor.layout.shape().to_vec(),
                 values: tensor.value,
-                gradient: View {
-                    buffer: parameters.gradients,
-                    ..tensor.value
-                },
-            });
-        }
+                gradient: witness
+                    .gradients
+                    .part(tensor.value.offset - first, tensor.value.len),
+                turn: witness.turn,
+            }
+        }));
     }
-    (quantities, inputs)
+    quantities
 }
 
 impl Case {
-    /// One layer on an input of `shape`, whose last axis is the columns.
-    pub(super) fn layer(
+    /// One layer on an input of `shape`, whose last axis is the columns, behind a random projection
+    /// ⟨r, layer(x)⟩, so that dy = r. `make` declares the layer's parameters.
+    pub fn layer<L: Layer>(
         kind: &str,
         layer: String,
         shape: &[usize],
-        make: impl Fn(&mut PlanBuilder, &mut Parameters) -> Box<dyn Layer>,
+        make: impl FnOnce(&mut PlanBuilder, &mut Parameters) -> L,
     ) -> Case {
         let cols = shape[shape.len() - 1];
         let len: usize = shape.iter().product();
-        let mut plan = PlanBuilder::new();
-        let mut declared = Parameters::new(&mut plan);
-        let made = make(&mut plan, &mut declared);
+        let mut emission = Emission::of_gradients(PlanBuilder::new(), 0);
+        let plan = &mut emission.plan;
+        let mut declared = Parameters::new(plan);
+        let made = make(plan, &mut declared);
+        let clock = plan.persistent("clock", Element::Index, 2);
         let x = plan
             .persistent("x", Element::Real, len)
             .matrix(len / cols, cols);
 
-        let forward = plan.begin("forward");
-        let y = made.forward(&mut plan, x, Mode::Training).y;
-        plan.keep(y.view);
-        let dy = plan
+        let mut e = emission.begin_step("forward", Mode::Training, clock, 1);
+        let (y, _) = made.forward(&mut e, x);
+        e.keep(y.view);
+        let forward = e.end().routine;
+        let dy = emission
+            .plan
             .persistent("dy", Element::Real, y.view.len)
             .matrix(y.rows, y.cols);
-        let backward = plan.begin("backward");
-        let saved = made.forward(&mut plan, x, Mode::Training);
-        let dx = made
-            .backward(&mut plan, &saved, dy, true)
-            .expect("asked for");
-        plan.keep(dx.view);
+        emission.rewind();
+        let mut e = emission.begin_step("backward", Mode::Training, clock, 1);
+        let (_, saved) = made.forward(&mut e, x);
+        let dx = made.backward(&mut e, saved, Gradient::new(dy)).matrix();
+        e.keep(dx.view);
+        e.update(&declared);
+        let backward = e.end().routine;
 
-        let (learnt, mut inputs) = parameters(&declared);
-        inputs.push((x.view, -1.0..1.0));
-        let mut quantities = vec![Quantity {
+        let mut all = vec![Quantity {
             name: "x".to_owned(),
             shape: shape.to_vec(),
             values: x.view,
             gradient: dx.view,
+            turn: 0,
         }];
-        quantities.extend(learnt);
+        all.extend(quantities(&emission, &[&declared]));
+        let tensors = declared.tensors.iter();
+        let mut inputs = vec![Input::Reals(x.view, -1.0..1.0)];
+        inputs.extend(tensors.map(|tensor| Input::Reals(tensor.value, range(tensor))));
         Case {
             layer,
             kind: kind.to_owned(),
-            plan,
+            plan: emission.plan,
             forward,
             backward,
             inputs,
-            output: y.view,
-            dy: Some(dy.view),
-            quantities,
+            outputs: vec![Output {
+                view: y.view,
+                weight: Weight::Random(dy.view),
+                turn: 0,
+            }],
+            quantities: all,
+        }
+    }
+
+    /// A step that `emit` appends: the sum of its notes, by their weights, and the gradients of all
+    /// parameters that it updates. `emission` is one [of gradients](Emission::of_gradients), in which
+    /// `parameters` and `inputs` are declared.
+    pub fn step(
+        kind: &str,
+        layer: String,
+        mut emission: Emission,
+        parameters: &[&Parameters],
+        mut inputs: Vec<Input>,
+        emit: impl FnOnce(&mut Emitter),
+    ) -> Case {
+        let clock = emission.plan.persistent("clock", Element::Index, 2);
+        let mut e = emission.begin_step("step", Mode::Training, clock, 1);
+        emit(&mut e);
+        let emitted = e.end();
+        let tensors = parameters.iter().flat_map(|part| &part.tensors);
+        inputs.extend(tensors.map(|tensor| Input::Reals(tensor.value, range(tensor))));
+        let notes = emitted.notes.iter();
+        let notes = notes.filter(|note| note.weight != 0.0);
+        Case {
+            layer,
+            kind: kind.to_owned(),
+            forward: emitted.routine,
+            backward: emitted.routine,
+            inputs,
+            outputs: notes
+                .map(|note| Output {
+                    view: note.values,
+                    weight: Weight::Fixed(note.weight),
+                    turn: note.turn,
+                })
+                .collect(),
+            quantities: quantities(&emission, parameters),
+            plan: emission.plan,
         }
     }
 
@@ -145,19 +229,36 @@ impl Case {
         let mut draw = |len: usize, range: &Range<f32>| -> Vec<f32> {
             (0..len).map(|_| rng.random_range(range.clone())).collect()
         };
-        let inputs = self.inputs.iter();
-        let mut inputs: Vec<_> = inputs
-            .map(|(view, range)| (*view, draw(view.len, range)))
-            .collect();
-        let projection = match self.dy {
-            None => vec![1.0],
-            Some(dy) => {
-                let projection = draw(dy.len, &(-1.0..1.0));
-                inputs.push((dy, projection.clone()));
-                projection
+        let (mut reals, mut labels) = (Vec::new(), Vec::new());
+        for input in &self.inputs {
+            match input {
+                Input::Reals(view, range) => reals.push((*view, draw(view.len, range))),
+                Input::Labels(view, classes) => {
+                    let range = 0.0..*classes as f32;
+                    let drawn = draw(view.len, &range).into_iter();
+                    let mut drawn: Vec<u32> = drawn.map(|label| label as u32).collect();
+                    if drawn.len() > 1 {
+                        drawn[0] = u32::MAX;
+                    }
+                    labels.push((*view, drawn));
+                }
             }
-        };
-        Point { inputs, projection }
+        }
+        let outputs = self.outputs.iter().map(|output| match output.weight {
+            Weight::Fixed(weight) => vec![weight],
+            Weight::Random(dy) => {
+                let drawn = draw(dy.len, &(-1.0..1.0));
+                let weights = drawn.iter().map(|&weight| weight.into()).collect();
+                reals.push((dy, drawn));
+                weights
+            }
+        });
+        let weights = outputs.collect();
+        Point {
+            reals,
+            labels,
+            weights,
+        }
     }
 
     /// Every quantity's hand-written gradient.
@@ -176,14 +277,17 @@ fn finish(plan: PlanBuilder) -> Arc<Plan> {
 impl Point {
     /// Writes all values.
     pub(super) fn load(&self, device: &mut dyn Device) -> Result<(), DeviceError> {
-        for (view, values) in &self.inputs {
+        for (view, values) in &self.reals {
             device.write(*view, HostData::Real(values))?;
+        }
+        for (view, values) in &self.labels {
+            device.write(*view, HostData::Index(values))?;
         }
         Ok(())
     }
 
-    /// What has values.
+    /// Whatever has real values.
     pub(super) fn views(&self) -> impl Iterator<Item = View> + '_ {
-        self.inputs.iter().map(|(view, _)| *view)
+        self.reals.iter().map(|(view, _)| *view)
     }
 }

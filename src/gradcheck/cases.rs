@@ -3,22 +3,23 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::buffer::Element;
+use crate::buffer::{Element, Matrix};
+use crate::emit::{Emission, Emitter, Gradient, Init, Layout, Parameters};
 use crate::image::ImageShape;
+use crate::kernels::elementwise::Copy;
 use crate::kernels::loss::{self, Loss};
 use crate::kernels::upsample::Enlargement;
 use crate::kernels::{Activation, Window};
 use crate::layers::{
-    ActivationLayer, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, MaxPool2d, Reshape,
-    Upsample2d,
+    ActivationLayer, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, GaussianSample,
+    Join, MaxPool2d, Reshape, Upsample2d,
 };
-use crate::models::{Autoencoder, ModelError, Shape};
-use crate::plan::PlanBuilder;
+use crate::models::{Batch, Model, ModelError, Task};
+use crate::objective::{Per, kl_to_normal, reconstruction, softmax_cross_entropy};
+use crate::plan::{Pass, PlanBuilder};
 use crate::recipe::Recipe;
-use crate::train::{note_loss, train_step};
 
-use super::case::{Quantity, loss_buffers, parameters};
-use super::{Case, Geometry};
+use super::{Case, Geometry, Input};
 
 /// How to make a case of a kind of layer, given its name, the number of the shape, and where to draw
 /// the shape from.
@@ -40,8 +41,13 @@ const KINDS: &[(&str, Make)] = &[
     ("avg_pool2d", Plain(avg_pool2d)),
     ("upsample2d", Plain(upsample2d)),
     ("reshape", Plain(reshape)),
+    ("dropout", Plain(dropout)),
+    ("join", Plain(join)),
+    ("gaussian_sample", Plain(gaussian_sample)),
     ("mse", Plain(mse)),
     ("bce", Plain(bce)),
+    ("softmax", Plain(softmax)),
+    ("kl", Plain(kl)),
 ];
 
 /// Names of the layers and losses there are.
@@ -93,8 +99,8 @@ fn dense(kind: &str, activation: Activation, index: usize, rng: &mut ChaCha8Rng)
         |plan, parameters| {
             let dense = Dense::new(plan, parameters, kind, [inputs, outputs], 1.0);
             match activation {
-                Activation::Identity => Box::new(dense),
-                activation => Box::new(dense.with_bias(plan, parameters, activation)),
+                Activation::Identity => dense,
+                activation => dense.with_bias(plan, parameters, activation),
             }
         },
     )
@@ -114,7 +120,7 @@ fn conv2d(kind: &str, activation: Activation, _: usize, rng: &mut ChaCha8Rng) ->
                 ..
             } = geometry;
             let conv = Conv2d::new(plan, parameters, kind, window, [channels, maps], 1.0);
-            Box::new(conv.with_bias(plan, parameters, activation))
+            conv.with_bias(plan, parameters, activation)
         },
     )
 }
@@ -133,7 +139,7 @@ fn conv_transpose2d(kind: &str, activation: Activation, _: usize, rng: &mut ChaC
                 ..
             } = geometry;
             let conv = ConvTranspose2d::new(plan, parameters, kind, window, [maps, channels], 1.0);
-            Box::new(conv.with_bias(plan, parameters, activation))
+            conv.with_bias(plan, parameters, activation)
         },
     )
 }
@@ -145,7 +151,7 @@ fn batch_norm(kind: &str, activation: Activation, index: usize, rng: &mut ChaCha
         kind,
         title(kind, activation),
         &[rows, cols],
-        |plan, parameters| Box::new(BatchNorm::new(plan, parameters, kind, cols, activation)),
+        |plan, parameters| BatchNorm::new(plan, parameters, kind, cols, activation),
     )
 }
 
@@ -153,7 +159,7 @@ fn activation(kind: &str, activation: Activation, index: usize, rng: &mut ChaCha
     let [rows, cols] = [[1, 65], [1, 9]].map(|range| size(rng, index, range));
     Case::layer(kind, activation.name().to_owned(), &[rows, cols], |_, _| {
         let name = kind.to_owned();
-        Box::new(ActivationLayer { name, activation })
+        ActivationLayer { name, activation }
     })
 }
 
@@ -177,7 +183,7 @@ fn max_pool2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let geometry = pooling(index, rng);
     Case::layer(kind, kind.to_owned(), &geometry.large(), |_, _| {
         let (name, window) = (kind.to_owned(), geometry.window);
-        Box::new(MaxPool2d { name, window })
+        MaxPool2d { name, window }
     })
 }
 
@@ -185,7 +191,7 @@ fn avg_pool2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let geometry = pooling(index, rng);
     Case::layer(kind, kind.to_owned(), &geometry.large(), |_, _| {
         let (name, window) = (kind.to_owned(), geometry.window);
-        Box::new(AvgPool2d { name, window })
+        AvgPool2d { name, window }
     })
 }
 
@@ -199,7 +205,7 @@ fn upsample2d(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
             size: sides,
             factor,
         };
-        Box::new(Upsample2d { name, enlargement })
+        Upsample2d { name, enlargement }
     })
 }
 
@@ -214,8 +220,57 @@ fn reshape(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
         kind,
         kind.to_owned(),
         &[images, image.features()],
-        |_, _| Box::new(Reshape::unflatten(image)),
+        |_, _| Reshape::unflatten(image),
     )
+}
+
+fn dropout(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let [rows, cols] = [[1, 65], [3, 9]].map(|range| size(rng, index, range));
+    Case::layer(kind, kind.to_owned(), &[rows, cols], |_, _| {
+        let (name, rate) = (kind.to_owned(), 0.4);
+        Dropout { name, rate }
+    })
+}
+
+/// An activation joined with itself: its gradient is the sum of both parts.
+fn join(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let [rows, width] = [[1, 65], [1, 9]].map(|range| size(rng, index, range));
+    let shape = [rows, 2 * width];
+    objective_case(kind, shape, |e, y, target| {
+        let name = kind.to_owned();
+        let join = Join { name };
+        let (both, saved) = join.forward(e, y, target);
+        let (again, outer) = join.forward(e, both, y);
+        let d_again = kl_to_normal(e, 1.0, again);
+        let [d_both, mine] = join.backward(e, outer, d_again);
+        let [yours, of_target] = join.backward(e, saved, d_both);
+        of_target.unused();
+        mine.plus(e, yours)
+    })
+}
+
+fn gaussian_sample(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let [rows, width] = [[1, 65], [1, 9]].map(|range| size(rng, index, range));
+    Case::layer(kind, kind.to_owned(), &[rows, 2 * width], |_, _| {
+        let name = kind.to_owned();
+        GaussianSample { name }
+    })
+}
+
+fn softmax(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let [rows, classes] = [[1, 130], [2, 12]].map(|range| size(rng, index, range));
+    let mut inputs = Vec::new();
+    let mut emission = Emission::of_gradients(PlanBuilder::new(), 0);
+    let labels = emission.plan.persistent("labels", Element::Index, rows);
+    inputs.push(Input::Labels(labels, classes as u32));
+    gradient_of_y(kind, [rows, classes], emission, inputs, |e, y| {
+        softmax_cross_entropy(e, y, labels)
+    })
+}
+
+fn kl(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let [rows, width] = [[1, 130], [1, 12]].map(|range| size(rng, index, range));
+    objective_case(kind, [rows, 2 * width], |e, q, _| kl_to_normal(e, 0.7, q))
 }
 
 fn mse(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
@@ -228,98 +283,105 @@ fn bce(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
 
 fn loss_case(kind: &str, loss: Loss, index: usize, rng: &mut ChaCha8Rng) -> Case {
     // Beyond a block the sum has a second pass.
-    let len = size(rng, index, [1, loss::BLOCK + 33]);
-    let mut plan = PlanBuilder::new();
-    let (clock, losses) = loss_buffers(&mut plan);
-    let [y, target, dy] =
-        ["y", "target", "dy"].map(|name| plan.persistent(name, Element::Real, len));
-    let forward = plan.begin("forward");
-    note_loss(&mut plan, loss, [y, target], clock, losses);
-    let backward = plan.begin("backward");
-    plan.launch(
-        "loss gradient",
-        loss::Gradient {
-            y,
-            target,
-            dy,
-            loss,
-        },
-    );
-    Case {
-        layer: kind.to_owned(),
-        kind: kind.to_owned(),
-        plan,
-        forward,
-        backward,
-        inputs: vec![(y, -4.0..4.0), (target, 0.0..1.0)],
-        output: losses,
-        dy: None,
-        quantities: vec![Quantity {
-            name: "y".to_owned(),
-            shape: vec![len],
-            values: y,
-            gradient: dy,
-        }],
-    }
+    let cols = size(rng, index, [1, loss::BLOCK + 33]);
+    objective_case(kind, [1, cols], |e, y, target| {
+        reconstruction(e, loss, Per::Element, y, target)
+    })
+}
+
+/// An objective of an output y and a target, both of this shape.
+fn objective_case(
+    kind: &str,
+    [rows, cols]: [usize; 2],
+    objective: impl FnOnce(&mut Emitter, Matrix, Matrix) -> Gradient,
+) -> Case {
+    let mut emission = Emission::of_gradients(PlanBuilder::new(), 0);
+    let target = emission
+        .plan
+        .persistent("target", Element::Real, rows * cols);
+    let inputs = vec![Input::Reals(target, 0.0..1.0)];
+    gradient_of_y(kind, [rows, cols], emission, inputs, |e, y| {
+        objective(e, y, target.matrix(rows, cols))
+    })
+}
+
+/// An objective of y, of this shape. y is a parameter, so that its gradient is compared.
+fn gradient_of_y(
+    kind: &str,
+    [rows, cols]: [usize; 2],
+    mut emission: Emission,
+    inputs: Vec<Input>,
+    objective: impl FnOnce(&mut Emitter, Matrix) -> Gradient,
+) -> Case {
+    let plan = &mut emission.plan;
+    let mut parameters = Parameters::new(plan);
+    let (layout, init) = (Layout::dense(rows.into(), cols.into()), Init::Constant(0.0));
+    let y = parameters.parameter(plan, "y".to_owned(), rows * cols, layout, init);
+    let all = parameters.clone();
+    Case::step(kind, kind.to_owned(), emission, &[&all], inputs, |e| {
+        let dy = objective(e, y.value.matrix(rows, cols)).matrix();
+        let mut at = e.at(kind, Pass::Backward);
+        at.learn([y], |e, [gradient]| {
+            let (x, y) = (dy.view, gradient);
+            e.launch("y", Copy { x, y });
+        });
+        e.update(&parameters);
+    })
 }
 
 /// Images in the batch of a model: enough for a batch norm to have a spread.
 const ROWS: usize = 12;
+/// Classes of a classifier.
+const CLASSES: usize = 3;
 
-/// A recipe's model, loss and all, shrunk to a size where every weight can be moved: fewer channels
-/// and narrower layers on small images, with the recipe's own windows, pools and activations.
+/// A recipe's model, objectives and all, shrunk to a size where every weight can be moved: fewer
+/// channels and narrower layers on small images, with the recipe's own windows, pools and activations.
 ///
 /// Errors if no small image fits the recipe's convolutions.
 pub fn model_case(recipe: &Recipe) -> Result<Case, ModelError> {
-    let (shape, mut plan, model) = shrunk(recipe)?;
-    let features = shape.image.features();
-    let (clock, losses) = loss_buffers(&mut plan);
+    let (mut emission, image, model) = shrunk(recipe)?;
+    let features = image.features();
+    let plan = &mut emission.plan;
     let [clean, noisy] = ["clean", "noisy"].map(|name| {
         plan.persistent(name, Element::Real, ROWS * features)
             .matrix(ROWS, features)
     });
-    let step = plan.begin("step");
-    train_step(&mut plan, &model, clean, noisy, clock, losses);
-    let (quantities, mut inputs) = parameters(&model.parameters);
-    for matrix in [clean, noisy] {
-        inputs.push((matrix.view, 0.0..1.0));
-    }
-    Ok(Case {
-        layer: format!("model of {}", recipe.name),
-        kind: recipe.name.clone(),
-        plan,
-        forward: step,
-        backward: step,
+    let labels = model.reads_labels();
+    let labels = labels.then(|| plan.persistent("labels", Element::Index, ROWS));
+    let images = [clean, noisy].map(|matrix| Input::Reals(matrix.view, 0.0..1.0));
+    let mut inputs = images.to_vec();
+    inputs.extend(labels.map(|view| Input::Labels(view, CLASSES as u32)));
+    let batch = Batch {
+        clean,
+        noisy,
+        labels,
+    };
+    Ok(Case::step(
+        &recipe.name,
+        format!("model of {}", recipe.name),
+        emission,
+        &model.parameters(),
         inputs,
-        output: losses,
-        dy: None,
-        quantities,
-    })
+        |e| model.train(e, &batch),
+    ))
 }
 
 /// The smallest square image that fits the recipe's layers, which are made narrow.
-fn shrunk(recipe: &Recipe) -> Result<(Shape, PlanBuilder, Autoencoder), ModelError> {
+fn shrunk(recipe: &Recipe) -> Result<(Emission, ImageShape, Box<dyn Model>), ModelError> {
     const SIDES: std::ops::RangeInclusive<usize> = 5..=256;
     let channels = recipe.data.image().map_or(3, |image| image.channels);
     let narrow = |width: usize| (width.isqrt() / 2).clamp(3, 9);
+    let settings = recipe.model.narrowed(narrow);
     let fit = |side: usize| {
         let image = ImageShape {
             height: side,
             width: side,
             channels,
         };
-        let mut shape = recipe.model.shape(image);
-        shape
-            .hidden
-            .iter_mut()
-            .for_each(|width| *width = narrow(*width));
-        shape.code = narrow(shape.code);
-        for stage in &mut shape.convolutions {
-            stage.channels = narrow(stage.channels);
-        }
-        let mut plan = PlanBuilder::new();
-        let model = Autoencoder::new(&mut plan, &shape)?;
-        Ok((shape, plan, model))
+        let mut emission = Emission::of_gradients(PlanBuilder::new(), recipe.train.seed);
+        let classes = CLASSES;
+        let model = settings.build(&mut emission.plan, Task { image, classes })?;
+        Ok((emission, image, model))
     };
     let mut fitting = SIDES.map(fit);
     let first = fitting.next().expect("not empty");

@@ -18,13 +18,12 @@ use std::sync::Arc;
 
 use crate::kernels::host::Team;
 
-use crate::buffer::View;
 use crate::device::cpu::{Cpu, Precision};
 use crate::device::{Device, DeviceError};
 use crate::plan::Plan;
 
 use super::Case;
-use super::case::Point;
+use super::case::{Point, Quantity};
 
 /// Largest relative error of a sound gradient in f64.
 pub(super) const TOLERANCE: f64 = 1e-6;
@@ -63,31 +62,36 @@ impl<'a, T: Precision> Function<'a, T> {
         })
     }
 
-    /// Σ r·y, and Σ |r·y|, which is what its rounding error is relative to.
-    fn value(&mut self) -> Result<[f64; 2], DeviceError> {
+    /// Σ r·y over the outputs of a turn, and Σ |r·y|, which is what its rounding error is relative to.
+    fn value(&mut self, turn: usize) -> Result<[f64; 2], DeviceError> {
         self.device.run(self.case.forward, 1)?;
-        let outputs = self.device.reals(self.case.output).iter();
-        let terms = outputs
-            .zip(&self.point.projection)
-            .map(|(y, &r)| y.to_double() * f64::from(r));
-        Ok(terms.fold([0.0; 2], |[sum, size], term| {
-            [sum + term, size + term.abs()]
-        }))
+        let [mut sum, mut size] = [0.0; 2];
+        for (output, weights) in self.case.outputs.iter().zip(&self.point.weights) {
+            if output.turn != turn {
+                continue;
+            }
+            for (y, &r) in self.device.reals(output.view).iter().zip(weights) {
+                let term = y.to_double() * r;
+                sum += term;
+                size += term.abs();
+            }
+        }
+        Ok([sum, size])
     }
 
-    /// The function's value with one element moved by `offset`.
-    fn moved(&mut self, view: View, place: usize, offset: f64) -> Result<f64, DeviceError> {
-        let element = &mut self.device.reals_mut(view)[place];
+    /// The function's value with one element of a quantity moved by `offset`.
+    fn moved(&mut self, of: &Quantity, place: usize, offset: f64) -> Result<f64, DeviceError> {
+        let element = &mut self.device.reals_mut(of.values)[place];
         let value = *element;
         *element = T::of(value.to_double() + offset);
-        let [sum, _] = self.value()?;
-        self.device.reals_mut(view)[place] = value;
+        let [sum, _] = self.value(of.turn)?;
+        self.device.reals_mut(of.values)[place] = value;
         Ok(sum)
     }
 
     /// D(h)
-    fn central(&mut self, view: View, place: usize, h: f64) -> Result<f64, DeviceError> {
-        Ok((self.moved(view, place, h)? - self.moved(view, place, -h)?) / (2.0 * h))
+    fn central(&mut self, of: &Quantity, place: usize, h: f64) -> Result<f64, DeviceError> {
+        Ok((self.moved(of, place, h)? - self.moved(of, place, -h)?) / (2.0 * h))
     }
 
     /// The derivative by one element; none if no two widths agree on it: at a kink, or where it is too
@@ -95,18 +99,18 @@ impl<'a, T: Precision> Function<'a, T> {
     /// gradients, `least` what errors of this element's are relative to at least.
     pub(super) fn derivative(
         &mut self,
-        view: View,
+        of: &Quantity,
         place: usize,
         scale: f64,
         least: f64,
     ) -> Result<Option<f64>, DeviceError> {
-        let [here, size] = self.value()?;
+        let [here, size] = self.value(of.turn)?;
         if !here.is_finite() {
             return Ok(Some(f64::NAN));
         }
         let mut wider: Option<f64> = None;
         for h in STEPS {
-            let mut at = |steps: f64| self.moved(view, place, steps * h);
+            let mut at = |steps: f64| self.moved(of, place, steps * h);
             let [left2, left, right, right2] = [at(-2.0)?, at(-1.0)?, at(1.0)?, at(2.0)?];
             let (near, far) = ((right - left) / (2.0 * h), (right2 - left2) / (4.0 * h));
             let third = far - near;
@@ -169,16 +173,16 @@ pub fn sweep(case: &Case, seed: u64) -> Result<Sweep, DeviceError> {
         let some = gradient.iter().enumerate().step_by(every);
         // Of elements without a gradient there is no relative error.
         let some = some.filter(|(_, gradient)| gradient.abs() > 1e-6);
-        places.extend(some.map(|(place, &gradient)| (quantity.values, place, gradient)));
+        places.extend(some.map(|(place, &gradient)| (quantity, place, gradient)));
     }
     let mut points = Vec::new();
     for exponent in 0..=PER_DECADE * DECADES {
         let h = 10f64.powf(-2.0 - exponent as f64 / PER_DECADE as f64);
         let mut errors = [const { Vec::new() }; 3];
-        for &(view, place, gradient) in &places {
-            let near = double.central(view, place, h)?;
-            let far = double.central(view, place, 2.0 * h)?;
-            let single = single.central(view, place, h)?;
+        for &(of, place, gradient) in &places {
+            let near = double.central(of, place, h)?;
+            let far = double.central(of, place, 2.0 * h)?;
+            let single = single.central(of, place, h)?;
             for (errors, value) in errors
                 .iter_mut()
                 .zip([near, near + (near - far) / 3.0, single])

@@ -7,17 +7,21 @@
 use std::sync::Arc;
 
 use crate::buffer::{Element, Matrix, View};
+use crate::emit::{SUM_OVER_BRANCHES, SUM_OVER_USES};
 use crate::kernels::activation;
 use crate::kernels::batch_norm::Saved;
 use crate::kernels::batch_norm::{BackwardApply, BackwardFinish, BackwardPartial, Statistics};
 use crate::kernels::column_sum::ColumnSumFinish;
 use crate::kernels::convolution::{Convolve, DataGradient, WeightGradient};
+use crate::kernels::dropout::Dropout;
+use crate::kernels::gaussian::{KlGradient, SampleBackward};
 use crate::kernels::gemm::Gemm;
 use crate::kernels::loss::{self, Loss};
 use crate::kernels::pool::{AveragePool, AveragePoolBackward, MaxPoolBackward};
+use crate::kernels::softmax;
 use crate::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
 use crate::kernels::{Activation, AnyKernel, Kernel, Window};
-use crate::plan::{Launch, PlanBuilder, RoutineId};
+use crate::plan::{Launch, Pass, PlanBuilder, RoutineId};
 
 /// A mistake that can be planted into a backward.
 #[derive(Debug)]
@@ -132,6 +136,7 @@ pub const MISTAKES: &[Mistake] = &[
                 for view in [&mut part.y, &mut part.target, &mut part.dy] {
                     *view = of(*view);
                 }
+                part.divisor *= part.y.len as f64 / len as f64;
                 Arc::new(part)
             };
             (len > BLOCK).then(|| (0..len).step_by(BLOCK).map(part).collect())
@@ -210,7 +215,7 @@ pub const MISTAKES: &[Mistake] = &[
     Mistake {
         name: "missing-bias-gradient",
         what: "a bias's gradient is never computed",
-        rewrite: |launch, _| launch.label.ends_with(": bias").then(Vec::new),
+        rewrite: |launch, _| (launch.label.part == "bias").then(Vec::new),
     },
     Mistake {
         name: "first-block-only",
@@ -265,6 +270,53 @@ pub const MISTAKES: &[Mistake] = &[
             let first = gradient.x.view == noisy;
             gradient.x.view = clean;
             first.then_some(gradient).and_then(one)
+        },
+    },
+    Mistake {
+        name: "forgotten-use",
+        what: "a weight that is used twice gets the gradient of one use only",
+        rewrite: |launch, _| (launch.label.part == SUM_OVER_USES).then(Vec::new),
+    },
+    Mistake {
+        name: "forgotten-branch",
+        what: "an activation that is read twice gets the gradient of one reader only",
+        rewrite: |launch, _| (launch.label.part == SUM_OVER_BRANCHES).then(Vec::new),
+    },
+    Mistake {
+        name: "softmax-summed",
+        what: "the softmax loss's gradient is that of the sum over images, not of their mean",
+        rewrite: |launch, _| {
+            let mut gradient = launch.kernel.downcast::<softmax::Gradient>()?.clone();
+            gradient.weight *= gradient.logits.rows as f64;
+            (gradient.logits.rows > 1).then_some(gradient).and_then(one)
+        },
+    },
+    Mistake {
+        name: "fresh-dropout-mask",
+        what: "dropout's backward draws another mask than its forward drew",
+        rewrite: |launch, _| {
+            let mut dropout = launch.kernel.downcast::<Dropout>()?.clone();
+            dropout.stream += 1;
+            one(dropout)
+        },
+    },
+    Mistake {
+        name: "unit-deviation",
+        what: "a sample's backward forgets the deviation: it takes σ for 1",
+        rewrite: |launch, context| {
+            let mut sample = launch.kernel.downcast::<SampleBackward>()?.clone();
+            let zeros = context.zeros.part(0, sample.q.view.len);
+            sample.q.view = zeros;
+            one(sample)
+        },
+    },
+    Mistake {
+        name: "divergence-per-batch",
+        what: "the divergence's gradient is summed over images instead of averaged",
+        rewrite: |launch, _| {
+            let mut gradient = launch.kernel.downcast::<KlGradient>()?.clone();
+            gradient.scale *= gradient.q.rows as f64;
+            (gradient.q.rows > 1).then_some(gradient).and_then(one)
         },
     },
 ];
@@ -352,16 +404,18 @@ impl Mistake {
             launches: &launches,
         };
         let mut planted = false;
+        // A mistake in a launch that is dropped would change nothing.
+        let mut live = plan.live(routine).into_iter();
         plan.rewrite(routine, |launch| {
-            let rewritten = match launch.is_backward() {
-                true => (self.rewrite)(&launch, &context),
-                false => None,
-            };
-            let Some(kernels) = rewritten else {
+            let live = live.next().expect("one for each launch");
+            if launch.label.pass != Pass::Backward || !live {
+                return vec![launch];
+            }
+            let Some(kernels) = (self.rewrite)(&launch, &context) else {
                 return vec![launch];
             };
             planted = true;
-            let label = launch.label;
+            let label = &launch.label;
             let relabelled = kernels.into_iter().map(|kernel| Launch {
                 label: label.clone(),
                 kernel,

@@ -21,7 +21,7 @@ mod differences;
 mod geometry;
 mod mistake;
 
-pub use case::Case;
+pub use case::{Case, Input};
 pub use cases::{layer_cases, layer_names, model_case};
 pub use differences::{Sweep, SweepPoint, sweep};
 pub use geometry::Geometry;
@@ -252,7 +252,7 @@ fn by_differences(
         places.sort_unstable();
         for place in places {
             let least = 1e-2 * scale;
-            match function.derivative(quantity.values, place, scale, least)? {
+            match function.derivative(quantity, place, scale, least)? {
                 None => verdict.skipped += 1,
                 Some(expected) => {
                     let got = gradient[place];
@@ -362,10 +362,12 @@ mod tests {
     use crate::layers::{ActivationLayer, Layer, MaxPool2d};
 
     /// A layer that has a kink where its inputs are equal, on inputs from ± `reach`.
-    fn case(reach: f32, layer: impl Layer + Clone + 'static) -> Case {
-        let make = |_: &mut _, _: &mut _| -> Box<dyn Layer> { Box::new(layer.clone()) };
-        let mut case = Case::layer("kink", "kink".to_owned(), &[2, 4, 4, 3], make);
-        case.inputs[0].1 = -reach..reach;
+    fn case(reach: f32, layer: impl Layer) -> Case {
+        let mut case = Case::layer("kink", "kink".to_owned(), &[2, 4, 4, 3], |_, _| layer);
+        let Input::Reals(_, range) = &mut case.inputs[0] else {
+            panic!("x");
+        };
+        *range = -reach..reach;
         case
     }
 

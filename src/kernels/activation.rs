@@ -13,6 +13,8 @@
 //! ```
 //! The constants are PyTorch's defaults.
 
+use serde::{Deserialize, Serialize};
+
 use super::parallel::{self, with_activation};
 use super::{Dispatch, Kernel, linear_groups, shader};
 use crate::buffer::{Operand, View};
@@ -20,7 +22,8 @@ use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// A function applied to every element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// y = x
     Identity,
@@ -146,7 +149,7 @@ pub struct Forward {
 
 impl Kernel for Forward {
     const NAME: &'static str = "activation";
-    const SHADER: &'static str = shader!("shared/activation", "activation");
+    const SHADER: &'static str = shader!("shared/exp_minus_one", "shared/activation", "activation");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
@@ -192,7 +195,11 @@ pub struct Backward {
 
 impl Kernel for Backward {
     const NAME: &'static str = "activation_backward";
-    const SHADER: &'static str = shader!("shared/activation", "activation_backward");
+    const SHADER: &'static str = shader!(
+        "shared/exp_minus_one",
+        "shared/activation",
+        "activation_backward"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -311,7 +311,11 @@ pub struct Apply {
 
 impl Kernel for Apply {
     const NAME: &'static str = "batch_norm_apply";
-    const SHADER: &'static str = shader!("shared/activation", "batch_norm_apply");
+    const SHADER: &'static str = shader!(
+        "shared/exp_minus_one",
+        "shared/activation",
+        "batch_norm_apply"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         vec![

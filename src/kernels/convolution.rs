@@ -133,6 +133,7 @@ impl Kernel for Convolve {
     const NAME: &'static str = "conv2d";
     const SHADER: &'static str = shader!(
         "shared/window",
+        "shared/exp_minus_one",
         "shared/activation",
         "shared/tile",
         "conv2d"

@@ -15,7 +15,7 @@
 //! see [`super::random`].
 
 use super::parallel::{self, chunks_of, each_part};
-use super::random::{LANES, Stream, normal_pair, philox};
+use super::random::{BLOCK, Streams, key, normals, words};
 use super::warp::{Warp, warp};
 use super::{Dispatch, Kernel, linear_groups, shader};
 use crate::buffer::{Cost, Matrix, Operand, View};
@@ -35,7 +35,7 @@ pub struct Noise {
     /// Key of the generator.
     pub seed: u64,
     /// Training or evaluation draws.
-    pub stream: Stream,
+    pub streams: Streams,
 }
 
 impl Noise {
@@ -46,7 +46,21 @@ impl Noise {
     }
 
     fn key(&self) -> [u32; 2] {
-        [self.seed as u32, (self.seed >> 32) as u32]
+        key(self.seed)
+    }
+
+    /// σ·n for [`BLOCK`] elements from `first` on, and the words that say which are masked.
+    #[inline(always)]
+    fn draw(&self, first: usize, step: u32) -> ([f32; BLOCK], [u32; BLOCK]) {
+        let (mut noise, mut mask) = ([0.0; BLOCK], [u32::MAX; BLOCK]);
+        if self.gaussian > 0.0 {
+            noise = normals(first, step, self.streams.gaussian, self.seed);
+            noise.iter_mut().for_each(|n| *n *= self.gaussian);
+        }
+        if self.masking > 0.0 {
+            mask = words(first, step, self.streams.masking, self.seed);
+        }
+        (noise, mask)
     }
 }
 
@@ -112,9 +126,9 @@ impl Kernel for Gather {
         let ([], [clean, noisy]) = memory.real.access([], [self.clean.view, self.noisy.view]);
 
         let below = self.noise.mask_below();
-        let (ranges, stream) = (&self.noise.warp, self.noise.stream.warp());
+        let (ranges, stream) = (&self.noise.warp, self.noise.streams.warp);
         // Tasks of whole images and whole blocks of random numbers.
-        let rows = (1..=WORDS * LANES).find(|rows| (rows * features).is_multiple_of(WORDS * LANES));
+        let rows = (1..=BLOCK).find(|rows| (rows * features).is_multiple_of(BLOCK));
         let size = rows.expect("the last is a multiple") * features;
         let parts = (chunks_of(clean, size), chunks_of(noisy, size));
         each_part(&memory.team, parts, |_, index, (clean, noisy)| {
@@ -138,11 +152,8 @@ impl Kernel for Gather {
                             warp(&map, self.image, clean, noisy);
                         }
                     }
-                    for (block, noisy) in noisy.chunks_mut(WORDS * LANES).enumerate() {
-                        let counter = (first / WORDS + block * LANES) as u32;
-                        let mut noise = [0.0; WORDS * LANES];
-                        let mut mask = [u32::MAX; WORDS * LANES];
-                        self.noise.draw(counter, step, &mut noise, &mut mask);
+                    for (block, noisy) in noisy.chunks_mut(BLOCK).enumerate() {
+                        let (noise, mask) = self.noise.draw(first + block * BLOCK, step);
                         for ((noisy, &noise), &mask) in noisy.iter_mut().zip(&noise).zip(&mask) {
                             let shaken = *noisy + T::of(f64::from(noise));
                             *noisy = if mask < below { T::zero() } else { shaken };
@@ -170,9 +181,9 @@ impl Kernel for Gather {
                 self.noise.mask_below(),
                 key0,
                 key1,
-                self.noise.stream.gaussian(),
-                self.noise.stream.masking(),
-                self.noise.stream.warp(),
+                self.noise.streams.gaussian,
+                self.noise.streams.masking,
+                self.noise.streams.warp,
                 self.image.height as u32,
                 self.image.width as u32,
                 self.image.channels as u32,
@@ -182,46 +193,6 @@ impl Kernel for Gather {
                 warp.shear.to_bits(),
             ],
             groups: linear_groups(elements.div_ceil(WORDS)),
-        }
-    }
-}
-
-impl Noise {
-    /// σ·n for the elements of [`LANES`] Philox blocks from `counter` on, and the words that say which are
-    /// masked.
-    #[inline(always)]
-    fn draw(
-        &self,
-        counter: u32,
-        step: u32,
-        noise: &mut [f32; WORDS * LANES],
-        mask: &mut [u32; WORDS * LANES],
-    ) {
-        if self.gaussian > 0.0 {
-            let words = philox(counter, step, self.stream.gaussian(), self.key());
-            let mut normals = [[0.0; LANES]; WORDS];
-            for lane in 0..LANES {
-                let [z0, z1] = normal_pair(words[0][lane], words[1][lane]);
-                let [z2, z3] = normal_pair(words[2][lane], words[3][lane]);
-                for (row, z) in normals.iter_mut().zip([z0, z1, z2, z3]) {
-                    row[lane] = self.gaussian * z;
-                }
-            }
-            interleave(&normals, noise);
-        }
-        if self.masking > 0.0 {
-            let words = philox(counter, step, self.stream.masking(), self.key());
-            interleave(&words, mask);
-        }
-    }
-}
-
-/// Block by block what is there word by word.
-#[inline(always)]
-fn interleave<T: Copy>(words: &[[T; LANES]; WORDS], blocks: &mut [T; WORDS * LANES]) {
-    for (lane, block) in blocks.chunks_exact_mut(WORDS).enumerate() {
-        for (place, word) in block.iter_mut().zip(words) {
-            *place = word[lane];
         }
     }
 }

@@ -378,7 +378,12 @@ pub(super) fn finish_block<T: Scalar>(y: &mut [T], bias: &[T], activation: Activ
 
 impl Kernel for Gemm {
     const NAME: &'static str = "gemm";
-    const SHADER: &'static str = shader!("shared/activation", "shared/tile", "gemm");
+    const SHADER: &'static str = shader!(
+        "shared/exp_minus_one",
+        "shared/activation",
+        "shared/tile",
+        "gemm"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -1,13 +1,17 @@
-//! Reconstruction losses, the mean over all elements, and their gradients.
+//! Reconstruction losses, means over elements or over images, and their gradients.
 //!
 //! ```text
-//! mean squared error        L = Σ (y − t)² / E                      dy = 2 (y − t) / E
-//! binary cross-entropy      L = Σ (max(y,0) − y t + ln(1+e^−|y|)) / E   dy = (σ(y) − t) / E
+//! squared error             L = Σ (y − t)² / D                      dy = 2 (y − t) / D
+//! binary cross-entropy      L = Σ (max(y,0) − y t + ln(1+e^−|y|)) / D   dy = (σ(y) − t) / D
 //!   from logits y
 //!
-//! y, t, dy: E elements;  partial [⌈E / BLOCK⌉];  losses [steps], written at the clock's position
+//! y, t, dy: E elements;  partial [⌈E / BLOCK⌉];  note [steps], written at the clock's position
+//! D = E for a mean over elements, the number of images for a mean over images
 //! ```
-//! The loss stays on the device, one number per step, until somebody asks.
+//! The loss stays on the device, one number per step, until somebody asks. A loss of which only a part
+//! w counts has its gradient divided by D / w.
+
+use serde::{Deserialize, Serialize};
 
 use super::parallel::{self, chunks_of, each_part, with_constant};
 use super::{Activation, Dispatch, Kernel, linear_groups, shader};
@@ -19,11 +23,14 @@ use crate::scalar::Scalar;
 pub const BLOCK: usize = 4096;
 
 /// Which loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Loss {
     /// Mean squared error.
+    #[default]
+    #[serde(rename = "mse")]
     MeanSquaredError,
     /// Binary cross-entropy, y being logits.
+    #[serde(rename = "bce")]
     BinaryCrossEntropy,
 }
 
@@ -122,17 +129,17 @@ impl Kernel for Partial {
     }
 }
 
-/// Second pass: the mean, noted at the clock's position.
+/// Second pass of any mean: the sum of partial sums, divided, noted at the clock's position.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// From [`Partial`].
+    /// From [`Partial`], or another first pass.
     pub partial: View,
-    /// E
-    pub elements: usize,
+    /// D
+    pub divisor: f64,
     /// `[position, step]`
     pub clock: View,
     /// `[steps]`
-    pub losses: View,
+    pub note: View,
 }
 
 impl Kernel for Finish {
@@ -143,7 +150,7 @@ impl Kernel for Finish {
         vec![
             Operand::read("partial", self.partial),
             Operand::read("clock", self.clock),
-            Operand::update("losses", self.losses),
+            Operand::update("note", self.note),
         ]
     }
 
@@ -155,26 +162,26 @@ impl Kernel for Finish {
         Cost {
             flops: self.flops(),
             read: 4 * (self.partial.len + self.clock.len) as u64,
-            written: 4, // one of the losses
+            written: 4, // one of the values noted
         }
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let position = memory.index.read(self.clock)[0] as usize;
-        let ([partial], [losses]) = memory.real.access([self.partial], [self.losses]);
-        losses[position] = partial.iter().copied().sum::<T>() / T::of(self.elements as f64);
+        let ([partial], [note]) = memory.real.access([self.partial], [self.note]);
+        note[position] = partial.iter().copied().sum::<T>() / T::of(self.divisor);
     }
 
     fn gpu(&self) -> Dispatch {
         Dispatch {
             constants: vec![],
-            dims: vec![self.partial.len as u32, self.elements as u32],
+            dims: vec![self.partial.len as u32, (self.divisor as f32).to_bits()],
             groups: [1, 1, 1],
         }
     }
 }
 
-/// `dy` of the mean.
+/// The gradient of the loss by y.
 #[derive(Clone, Debug)]
 pub struct Gradient {
     /// Output of the model.
@@ -185,6 +192,8 @@ pub struct Gradient {
     pub dy: View,
     /// Which loss.
     pub loss: Loss,
+    /// D, or D / w where only a part w of the loss counts.
+    pub divisor: f64,
 }
 
 impl Kernel for Gradient {
@@ -209,7 +218,7 @@ impl Kernel for Gradient {
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
         let ([y, target], [dy]) = memory.real.access([self.y, self.target], [self.dy]);
-        let elements = T::of(dy.len() as f64);
+        let divisor = T::of(self.divisor);
         parallel::chunks(&memory.team, dy, 1, |first, dy| {
             let (y, target) = (&y[first..], &target[first..]);
             parallel::simd(
@@ -217,7 +226,7 @@ impl Kernel for Gradient {
                 || {
                     with_constant!(self.loss, Loss::{MeanSquaredError, BinaryCrossEntropy}, L => {
                         for ((dy, &y), &target) in dy.iter_mut().zip(y).zip(target) {
-                            *dy = L.slope(y, target) / elements;
+                            *dy = L.slope(y, target) / divisor;
                         }
                     });
                 },
@@ -228,7 +237,7 @@ impl Kernel for Gradient {
     fn gpu(&self) -> Dispatch {
         Dispatch {
             constants: vec![("LOSS", self.loss.code())],
-            dims: vec![self.y.len as u32],
+            dims: vec![self.y.len as u32, (self.divisor as f32).to_bits()],
             groups: linear_groups(self.y.len),
         }
     }

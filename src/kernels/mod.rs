@@ -28,10 +28,14 @@ pub mod batch_norm;
 pub mod clock;
 pub mod column_sum;
 pub mod convolution;
+pub mod dropout;
+pub mod elementwise;
 pub mod gather;
+pub mod gaussian;
 pub mod gemm;
 pub mod gemm_ladder;
 pub mod host;
+pub mod join;
 pub mod loss;
 pub mod nearest;
 pub(crate) mod parallel;
@@ -39,6 +43,7 @@ mod patches;
 pub mod pool;
 mod product;
 pub mod random;
+pub mod softmax;
 pub mod upsample;
 pub mod warp;
 pub mod window;
@@ -284,6 +289,21 @@ pub const SHADERS: &[(&str, &str)] = &[
     shader_of::<batch_norm::BackwardApply>(),
     shader_of::<activation::Forward>(),
     shader_of::<activation::Backward>(),
+    shader_of::<elementwise::Add>(),
+    shader_of::<elementwise::Copy>(),
+    shader_of::<dropout::Dropout>(),
+    shader_of::<join::Join>(),
+    shader_of::<join::Split>(),
+    shader_of::<gaussian::Sample>(),
+    shader_of::<gaussian::SampleBackward>(),
+    shader_of::<gaussian::Mean>(),
+    shader_of::<gaussian::KlPartial>(),
+    shader_of::<gaussian::KlGradient>(),
+    shader_of::<softmax::GatherLabels>(),
+    shader_of::<softmax::Partial>(),
+    shader_of::<softmax::Finish>(),
+    shader_of::<softmax::Gradient>(),
+    shader_of::<softmax::Probabilities>(),
     shader_of::<loss::Partial>(),
     shader_of::<loss::Finish>(),
     shader_of::<loss::Gradient>(),

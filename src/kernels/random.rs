@@ -16,31 +16,34 @@
 //! ln, sin and cos are short polynomials here and in `shaders/shared/random.wgsl`: WGSL promises only
 //! eleven bits of `cos`, and the two devices should draw the same noise.
 
-/// Which use of randomness a draw serves: part of the counter, so that uses never share numbers.
+/// The streams of an image's noise: part of the counter, so that uses never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Noise on training batches.
-    Training,
-    /// Noise on held-out batches: the same at every epoch.
-    Evaluation,
-}
-
-impl Stream {
+pub struct Streams {
     /// Counter word of the Gaussian draws.
-    pub fn gaussian(self) -> u32 {
-        2 * self as u32
-    }
-
-    /// Counter word of the distortions.
-    pub fn warp(self) -> u32 {
-        4 + self as u32
-    }
-
+    pub gaussian: u32,
     /// Counter word of the masking draws.
-    pub fn masking(self) -> u32 {
-        2 * self as u32 + 1
-    }
+    pub masking: u32,
+    /// Counter word of the distortions.
+    pub warp: u32,
 }
+
+impl Streams {
+    /// Noise on training batches.
+    pub const TRAINING: Streams = Streams {
+        gaussian: 0,
+        masking: 1,
+        warp: 4,
+    };
+    /// Noise on held-out batches: the same at every epoch.
+    pub const EVALUATION: Streams = Streams {
+        gaussian: 2,
+        masking: 3,
+        warp: 5,
+    };
+}
+
+/// The first stream that the noise of images does not use.
+pub const FIRST_FREE_STREAM: u32 = 6;
 
 /// Philox blocks computed side by side, one to a vector lane.
 pub const LANES: usize = 16;
@@ -87,6 +90,52 @@ pub fn philox(first: u32, step: u32, stream: u32, key: [u32; 2]) -> [[u32; LANES
         }
     }
     words
+}
+
+/// Elements that [`words`] and [`normals`] draw at a time.
+pub const BLOCK: usize = 4 * LANES;
+
+/// A random word for each element from `first` on, a multiple of four.
+#[inline(always)]
+pub fn words(first: usize, step: u32, stream: u32, seed: u64) -> [u32; BLOCK] {
+    let mut words = [0; BLOCK];
+    interleave(
+        &philox((first / 4) as u32, step, stream, key(seed)),
+        &mut words,
+    );
+    words
+}
+
+/// A standard normal number for each element from `first` on, a multiple of four.
+#[inline(always)]
+pub fn normals(first: usize, step: u32, stream: u32, seed: u64) -> [f32; BLOCK] {
+    let words = philox((first / 4) as u32, step, stream, key(seed));
+    let mut of_words = [[0.0; LANES]; 4];
+    for lane in 0..LANES {
+        let [z0, z1] = normal_pair(words[0][lane], words[1][lane]);
+        let [z2, z3] = normal_pair(words[2][lane], words[3][lane]);
+        for (row, z) in of_words.iter_mut().zip([z0, z1, z2, z3]) {
+            row[lane] = z;
+        }
+    }
+    let mut normals = [0.0; BLOCK];
+    interleave(&of_words, &mut normals);
+    normals
+}
+
+/// A seed as the generator's key.
+pub fn key(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
+}
+
+/// Block by block what is there word by word.
+#[inline(always)]
+fn interleave<T: Copy>(words: &[[T; LANES]; 4], blocks: &mut [T; BLOCK]) {
+    for (lane, block) in blocks.chunks_exact_mut(4).enumerate() {
+        for (place, word) in block.iter_mut().zip(words) {
+            *place = word[lane];
+        }
+    }
 }
 
 /// Two independent standard normals from two uniform words, in `f32` on every device.

@@ -1,9 +1,10 @@
 //! An activation as a layer of its own, where nothing precedes it that could fuse it.
 
-use super::{Layer, Mode, Saved};
+use super::{Layer, activate_backward};
 use crate::buffer::Matrix;
-use crate::kernels::activation::{Activation, Backward, Forward};
-use crate::plan::PlanBuilder;
+use crate::emit::{Emitter, Gradient};
+use crate::kernels::activation::{Activation, Forward};
+use crate::plan::Pass;
 
 /// `y = f(x)`, element by element.
 #[derive(Clone, Debug)]
@@ -15,42 +16,29 @@ pub struct ActivationLayer {
 }
 
 impl Layer for ActivationLayer {
-    fn learns(&self) -> bool {
-        false
-    }
+    /// y
+    type Saved = Matrix;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
-        let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, x.cols);
-        plan.launch(
-            format!("{} forward", self.name),
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Matrix) {
+        let e = &mut e.at(&self.name, Pass::Forward);
+        let y = e.matrix("y", x.rows, x.cols);
+        e.launch(
+            "",
             Forward {
                 x: x.view,
                 y: y.view,
                 activation: self.activation,
             },
         );
-        Saved::new(x, y)
+        (y, y)
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        need_dx.then(|| {
-            let dx = plan.temporary_matrix(format!("{}.dx", self.name), dy.rows, dy.cols);
-            plan.launch(
-                format!("{} backward", self.name),
-                Backward {
-                    y: saved.y.view,
-                    dy: dy.view,
-                    dx: dx.view,
-                    activation: self.activation,
-                },
-            );
-            dx
-        })
+    fn backward(&self, e: &mut Emitter, y: Matrix, dy: Gradient) -> Gradient {
+        activate_backward(
+            &mut e.at(&self.name, Pass::Backward),
+            self.activation,
+            y,
+            dy,
+        )
     }
 }

@@ -1,13 +1,14 @@
 //! Batch normalisation with an activation fused behind it: `y = f(γ x̂ + β)`.
 
-use super::{Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved};
+use super::Layer;
 use crate::buffer::{Matrix, View};
+use crate::emit::{Columns, Emitter, Gradient, Init, Layout, Mode, Parameter, Parameters};
 use crate::kernels::Activation;
 use crate::kernels::batch_norm::{
     self, Apply, BackwardApply, BackwardFinish, BackwardPartial, Evaluate, Moments, Normaliser,
     Statistics, partial_len,
 };
-use crate::plan::PlanBuilder;
+use crate::plan::{Pass, PlanBuilder};
 
 /// PyTorch's `BatchNorm1d` (and, rows being positions, `BatchNorm2d`), then an activation.
 #[derive(Clone, Debug)]
@@ -55,25 +56,29 @@ impl BatchNorm {
     }
 }
 
-impl Layer for BatchNorm {
-    fn learns(&self) -> bool {
-        true
-    }
+/// What [`BatchNorm`] saves.
+#[derive(Debug)]
+pub struct Saved {
+    kernels: batch_norm::Saved,
+    mode: Mode,
+}
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved {
-        let label = |what: &str| format!("{} forward: {what}", self.name);
-        let named = |what: &str| format!("{}.{what}", self.name);
+impl Layer for BatchNorm {
+    type Saved = Saved;
+
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Saved) {
+        let e = &mut e.at(&self.name, Pass::Forward);
         let c = self.channels;
         let normaliser = Normaliser {
-            mean: plan.temporary(named("mean"), c),
-            inv_std: plan.temporary(named("inv_std"), c),
+            mean: e.reals("mean", c),
+            inv_std: e.reals("inv_std", c),
         };
-        match mode {
+        match e.mode() {
             Mode::Training => {
-                let partial = plan.temporary(named("moments"), partial_len(x.rows, c));
-                plan.launch(label("moments"), Moments { x, partial });
-                plan.launch(
-                    label("statistics"),
+                let partial = e.reals("moments", partial_len(x.rows, c));
+                e.launch("moments", Moments { x, partial });
+                e.launch(
+                    "statistics",
                     Statistics {
                         partial,
                         rows: x.rows,
@@ -83,8 +88,8 @@ impl Layer for BatchNorm {
                     },
                 );
             }
-            Mode::Evaluation => plan.launch(
-                label("running statistics"),
+            Mode::Evaluation => e.launch(
+                "running statistics",
                 Evaluate {
                     running_mean: self.running_mean,
                     running_var: self.running_var,
@@ -92,9 +97,9 @@ impl Layer for BatchNorm {
                 },
             ),
         }
-        let y = plan.temporary_matrix(named("y"), x.rows, c);
-        plan.launch(
-            label("apply"),
+        let y = e.matrix("y", x.rows, c);
+        e.launch(
+            "apply",
             Apply {
                 x,
                 normaliser,
@@ -104,54 +109,54 @@ impl Layer for BatchNorm {
                 activation: self.activation,
             },
         );
-        Saved {
-            normaliser: Some(normaliser),
-            ..Saved::new(x, y)
-        }
-    }
-
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        let label = |what: &str| format!("{} backward: {what}", self.name);
-        let named = |what: &str| format!("{}.{what}", self.name);
-        let saved = batch_norm::Saved {
-            x: saved.x,
-            y: saved.y,
-            normaliser: saved.normaliser.expect("saved by this layer's forward"),
+        let kernels = batch_norm::Saved {
+            x,
+            y,
+            normaliser,
             activation: self.activation,
         };
-        let len = partial_len(dy.rows, self.channels);
-        let partial = plan.temporary(named("gradient sums"), len);
-        plan.launch(
-            label("sums, blocks"),
-            BackwardPartial { saved, dy, partial },
-        );
-        let (d_gamma, d_beta) = (self.gamma.gradient, self.beta.gradient);
-        plan.launch(
-            label("γ and β"),
-            BackwardFinish {
+        let mode = e.mode();
+        (y, Saved { kernels, mode })
+    }
+
+    fn backward(&self, e: &mut Emitter, saved: Saved, dy: Gradient) -> Gradient {
+        let e = &mut e.at(&self.name, Pass::Backward);
+        let (saved, mode) = (saved.kernels, saved.mode);
+        let gradient = dy.matrix();
+        let partial = e.reals("gradient sums", partial_len(gradient.rows, self.channels));
+        e.launch(
+            "sums, blocks",
+            BackwardPartial {
+                saved,
+                dy: gradient,
                 partial,
-                d_gamma,
-                d_beta,
             },
         );
-        need_dx.then(|| {
-            plan.launch(
-                label("data"),
-                BackwardApply {
-                    saved,
-                    gamma: self.gamma.value,
+        let sums = e.learn([self.gamma, self.beta], |e, [d_gamma, d_beta]| {
+            e.launch(
+                "γ and β",
+                BackwardFinish {
+                    partial,
                     d_gamma,
                     d_beta,
-                    gradient: dy,
                 },
             );
-            dy
-        })
+        });
+        // Running statistics do not depend on x: nothing comes back through them.
+        let [d_gamma, d_beta] = match mode {
+            Mode::Training => sums,
+            Mode::Evaluation => [e.zeros(self.channels); 2],
+        };
+        e.launch(
+            "data",
+            BackwardApply {
+                saved,
+                gamma: self.gamma.value,
+                d_gamma,
+                d_beta,
+                gradient,
+            },
+        );
+        dy
     }
 }

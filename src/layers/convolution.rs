@@ -1,11 +1,12 @@
 //! Convolution and transposed convolution, each with an activation fused behind it.
 
-use super::{Init, Layer, Layout, Mode, Parameter, Parameters, Saved, activate_backward, sum_rows};
+use super::{Layer, activate_backward, sum_rows};
 use crate::buffer::Matrix;
+use crate::emit::{Emitter, Gradient, Init, Layout, Parameter, Parameters};
 use crate::kernels::column_sum::ColumnSumFinish;
 use crate::kernels::convolution::{Convolve, DataGradient, WeightGradient, weight_blocks};
 use crate::kernels::{Activation, Window};
-use crate::plan::PlanBuilder;
+use crate::plan::{Pass, PlanBuilder};
 
 /// What convolution and transposed convolution have in common.
 #[derive(Clone, Debug)]
@@ -71,52 +72,55 @@ impl Filter {
         self.weight.value.matrix(rows, self.maps)
     }
 
-    /// A matrix on the larger side, `[N·H·W, C]`.
-    fn large(&self, plan: &mut PlanBuilder, what: &str, images: usize) -> Matrix {
-        let rows = images * self.window.area();
-        plan.temporary_matrix(format!("{}.{what}", self.name), rows, self.channels)
+    /// A new matrix on the larger side, `[N·H·W, C]`.
+    fn large(&self, e: &mut Emitter, what: &str, images: usize) -> Matrix {
+        e.matrix(what, images * self.window.area(), self.channels)
     }
 
-    /// A matrix on the smaller side, `[N·OH·OW, M]`.
-    fn small(&self, plan: &mut PlanBuilder, what: &str, images: usize) -> Matrix {
-        let rows = images * self.window.map_area();
-        plan.temporary_matrix(format!("{}.{what}", self.name), rows, self.maps)
+    /// A new matrix on the smaller side, `[N·OH·OW, M]`.
+    fn small(&self, e: &mut Emitter, what: &str, images: usize) -> Matrix {
+        e.matrix(what, images * self.window.map_area(), self.maps)
+    }
+
+    /// Appends `dz = dy · f′(y)` and the bias's gradient, its sum over rows. Returns dz.
+    fn before_activation(&self, e: &mut Emitter, y: Matrix, dy: Gradient) -> Matrix {
+        let dz = activate_backward(e, self.activation, y, dy);
+        if let Some(bias) = self.bias {
+            e.learn([bias], |e, [d_bias]| sum_rows(e, &dz, d_bias));
+        }
+        dz.matrix()
     }
 
     /// Appends d_weight from what lies on either side.
-    fn weight_gradient(&self, plan: &mut PlanBuilder, large: Matrix, small: Matrix) {
-        let len = self.weight.gradient.len;
-        let partial = plan.temporary_matrix(
-            format!("{}.d_weight.partial", self.name),
-            weight_blocks(small.rows, len),
-            len,
-        );
-        plan.launch(
-            format!("{} backward: weight, blocks", self.name),
-            WeightGradient {
-                window: self.window,
-                x: large,
-                dy: small,
-                partial,
-            },
-        );
-        plan.launch(
-            format!("{} backward: weight", self.name),
-            ColumnSumFinish {
-                partial,
-                sum: self.weight.gradient,
-            },
-        );
+    fn weight_gradient(&self, e: &mut Emitter, large: Matrix, small: Matrix) {
+        e.learn([self.weight], |e, [d_weight]| {
+            let blocks = weight_blocks(small.rows, d_weight.len);
+            let partial = e.matrix("d_weight.partial", blocks, d_weight.len);
+            e.launch(
+                "weight, blocks",
+                WeightGradient {
+                    window: self.window,
+                    x: large,
+                    dy: small,
+                    partial,
+                },
+            );
+            e.launch(
+                "weight",
+                ColumnSumFinish {
+                    partial,
+                    sum: d_weight,
+                },
+            );
+        });
     }
+}
 
-    /// Appends the gradients by what comes before f and by the bias. Returns the former.
-    fn before_activation(&self, plan: &mut PlanBuilder, saved: &Saved, dy: Matrix) -> Matrix {
-        let dz = activate_backward(plan, &self.name, self.activation, saved.y, dy);
-        if let Some(bias) = self.bias {
-            sum_rows(plan, &self.name, dz, bias.gradient);
-        }
-        dz
-    }
+/// What a convolution or a transposed convolution saves.
+#[derive(Debug)]
+pub struct Saved {
+    x: Matrix,
+    y: Matrix,
 }
 
 /// `y = f(conv(x) + bias)`, from `[N·H·W, C]` to `[N·OH·OW, M]`: PyTorch's `Conv2d`.
@@ -155,15 +159,14 @@ impl Conv2d {
 }
 
 impl Layer for Conv2d {
-    fn learns(&self) -> bool {
-        true
-    }
+    type Saved = Saved;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Saved) {
         let filter = &self.0;
-        let y = filter.small(plan, "y", x.rows / filter.window.area());
-        plan.launch(
-            format!("{} forward", filter.name),
+        let e = &mut e.at(&filter.name, Pass::Forward);
+        let y = filter.small(e, "y", x.rows / filter.window.area());
+        e.launch(
+            "",
             Convolve {
                 window: filter.window,
                 x,
@@ -173,34 +176,28 @@ impl Layer for Conv2d {
                 y,
             },
         );
-        Saved::new(x, y)
+        (y, Saved { x, y })
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
+    fn backward(&self, e: &mut Emitter, saved: Saved, dy: Gradient) -> Gradient {
         let filter = &self.0;
-        let dz = filter.before_activation(plan, saved, dy);
-        filter.weight_gradient(plan, saved.x, dz);
-        need_dx.then(|| {
-            let dx = filter.large(plan, "dx", saved.x.rows / filter.window.area());
-            plan.launch(
-                format!("{} backward: data", filter.name),
-                DataGradient {
-                    window: filter.window,
-                    dy: dz,
-                    weight: filter.weight(),
-                    bias: None,
-                    activation: Activation::Identity,
-                    dx,
-                },
-            );
-            dx
-        })
+        let e = &mut e.at(&filter.name, Pass::Backward);
+        let Saved { x, y } = saved;
+        let dz = filter.before_activation(e, y, dy);
+        filter.weight_gradient(e, x, dz);
+        let dx = filter.large(e, "dx", x.rows / filter.window.area());
+        e.launch(
+            "data",
+            DataGradient {
+                window: filter.window,
+                dy: dz,
+                weight: filter.weight(),
+                bias: None,
+                activation: Activation::Identity,
+                dx,
+            },
+        );
+        Gradient::new(dx)
     }
 }
 
@@ -242,15 +239,14 @@ impl ConvTranspose2d {
 }
 
 impl Layer for ConvTranspose2d {
-    fn learns(&self) -> bool {
-        true
-    }
+    type Saved = Saved;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Saved) {
         let filter = &self.0;
-        let y = filter.large(plan, "y", x.rows / filter.window.map_area());
-        plan.launch(
-            format!("{} forward", filter.name),
+        let e = &mut e.at(&filter.name, Pass::Forward);
+        let y = filter.large(e, "y", x.rows / filter.window.map_area());
+        e.launch(
+            "",
             DataGradient {
                 window: filter.window,
                 dy: x,
@@ -260,33 +256,27 @@ impl Layer for ConvTranspose2d {
                 dx: y,
             },
         );
-        Saved::new(x, y)
+        (y, Saved { x, y })
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
+    fn backward(&self, e: &mut Emitter, saved: Saved, dy: Gradient) -> Gradient {
         let filter = &self.0;
-        let dz = filter.before_activation(plan, saved, dy);
-        filter.weight_gradient(plan, dz, saved.x);
-        need_dx.then(|| {
-            let dx = filter.small(plan, "dx", saved.x.rows / filter.window.map_area());
-            plan.launch(
-                format!("{} backward: data", filter.name),
-                Convolve {
-                    window: filter.window,
-                    x: dz,
-                    weight: filter.weight(),
-                    bias: None,
-                    activation: Activation::Identity,
-                    y: dx,
-                },
-            );
-            dx
-        })
+        let e = &mut e.at(&filter.name, Pass::Backward);
+        let Saved { x, y } = saved;
+        let dz = filter.before_activation(e, y, dy);
+        filter.weight_gradient(e, dz, x);
+        let dx = filter.small(e, "dx", x.rows / filter.window.map_area());
+        e.launch(
+            "data",
+            Convolve {
+                window: filter.window,
+                x: dz,
+                weight: filter.weight(),
+                bias: None,
+                activation: Activation::Identity,
+                y: dx,
+            },
+        );
+        Gradient::new(dx)
     }
 }

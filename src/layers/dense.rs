@@ -1,12 +1,11 @@
 //! Dense: `y = f(x · weight + bias)`.
 
-use super::{
-    Columns, Init, Layer, Layout, Mode, Parameter, Parameters, Saved, activate_backward, sum_rows,
-};
-use crate::buffer::Matrix;
+use super::{Layer, activate_backward, sum_rows};
+use crate::buffer::{Matrix, View};
+use crate::emit::{Columns, Emitter, Gradient, Init, Layout, Parameter, Parameters};
 use crate::kernels::Activation;
 use crate::kernels::gemm::Gemm;
-use crate::plan::PlanBuilder;
+use crate::plan::{Pass, PlanBuilder};
 
 /// A fully connected layer with an activation fused behind it.
 ///
@@ -14,10 +13,11 @@ use crate::plan::PlanBuilder;
 #[derive(Clone, Debug)]
 pub struct Dense {
     name: String,
-    inputs: usize,
+    inputs: Columns,
     outputs: Columns,
-    /// `[inputs, outputs]`
+    /// `[inputs, outputs]`, or `[outputs, inputs]` if it is another layer's, transposed
     weight: Parameter,
+    transposed: bool,
     /// `[outputs]`
     bias: Option<Parameter>,
     activation: Activation,
@@ -33,16 +33,15 @@ impl Dense {
         [inputs, outputs]: [impl Into<Columns>; 2],
         gain: f64,
     ) -> Self {
-        let (columns, outputs) = (inputs.into(), outputs.into());
-        let inputs = columns.count();
+        let (inputs, outputs) = (inputs.into(), outputs.into());
         let weight = parameters.parameter(
             plan,
             format!("{name}.weight"),
-            inputs * outputs.count(),
-            Layout::dense(columns, outputs),
+            inputs.count() * outputs.count(),
+            Layout::dense(inputs, outputs),
             Init::Normal {
                 gain,
-                fan_in: inputs,
+                fan_in: inputs.count(),
             },
         );
         Dense {
@@ -50,9 +49,29 @@ impl Dense {
             inputs,
             outputs,
             weight,
+            transposed: false,
             bias: None,
             activation: Activation::Identity,
         }
+    }
+
+    /// A layer from this one's outputs to its inputs that uses its weight, transposed: “tied”. It has no
+    /// weight of its own; the gradients of both uses are added.
+    pub fn mirrored(&self, name: &str) -> Dense {
+        Dense {
+            name: name.to_owned(),
+            inputs: self.outputs,
+            outputs: self.inputs,
+            weight: self.weight,
+            transposed: !self.transposed,
+            bias: None,
+            activation: Activation::Identity,
+        }
+    }
+
+    /// What its columns are.
+    pub fn outputs(&self) -> Columns {
+        self.outputs
     }
 
     /// Adds a bias and an activation behind it.
@@ -71,59 +90,68 @@ impl Dense {
             ..self
         }
     }
+
+    /// A view of the weight, or of its gradient, as it lies.
+    fn matrix(&self, view: View) -> Matrix {
+        let (inputs, outputs) = (self.inputs.count(), self.outputs.count());
+        if self.transposed {
+            view.matrix(outputs, inputs)
+        } else {
+            view.matrix(inputs, outputs)
+        }
+    }
+}
+
+/// What [`Dense`] saves.
+#[derive(Debug)]
+pub struct Saved {
+    x: Matrix,
+    y: Matrix,
 }
 
 impl Layer for Dense {
-    fn learns(&self) -> bool {
-        true
-    }
+    type Saved = Saved;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
-        let y = plan.temporary_matrix(format!("{}.y", self.name), x.rows, self.outputs.count());
-        let weight = self.weight.value.matrix(self.inputs, self.outputs.count());
-        plan.launch(
-            format!("{} forward", self.name),
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Saved) {
+        let e = &mut e.at(&self.name, Pass::Forward);
+        let y = e.matrix("y", x.rows, self.outputs.count());
+        e.launch(
+            "",
             Gemm {
                 bias: self.bias.map(|bias| bias.value),
                 activation: self.activation,
-                ..Gemm::new(x, weight, y)
+                transpose_b: self.transposed,
+                ..Gemm::new(x, self.matrix(self.weight.value), y)
             },
         );
-        Saved::new(x, y)
+        (y, Saved { x, y })
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        let label = |what: &str| format!("{} backward: {what}", self.name);
-        let rows = dy.rows;
+    fn backward(&self, e: &mut Emitter, saved: Saved, dy: Gradient) -> Gradient {
+        let e = &mut e.at(&self.name, Pass::Backward);
+        let Saved { x, y } = saved;
 
         // dz = dy · f′(y), z = x · weight + bias;  d_bias = Σ rows of dz
-        let dz = activate_backward(plan, &self.name, self.activation, saved.y, dy);
+        let dz = activate_backward(e, self.activation, y, dy);
         if let Some(bias) = self.bias {
-            sum_rows(plan, &self.name, dz, bias.gradient);
+            e.learn([bias], |e, [d_bias]| sum_rows(e, &dz, d_bias));
         }
+        let dz = dz.matrix();
 
-        // d_weight [inputs, outputs] = xᵀ · dz
-        let d_weight = self
-            .weight
-            .gradient
-            .matrix(self.inputs, self.outputs.count());
-        plan.launch(
-            label("weight"),
-            Gemm::new(saved.x, dz, d_weight).transpose_a(),
-        );
+        // d_weight = xᵀ · dz, as the weight lies
+        e.learn([self.weight], |e, [d_weight]| {
+            let [left, right] = if self.transposed { [dz, x] } else { [x, dz] };
+            let d_weight = self.matrix(d_weight);
+            e.launch("weight", Gemm::new(left, right, d_weight).transpose_a());
+        });
 
         // dx [rows, inputs] = dz · weightᵀ
-        need_dx.then(|| {
-            let dx = plan.temporary_matrix(format!("{}.dx", self.name), rows, self.inputs);
-            let weight = self.weight.value.matrix(self.inputs, self.outputs.count());
-            plan.launch(label("data"), Gemm::new(dz, weight, dx).transpose_b());
-            dx
-        })
+        let dx = e.matrix("dx", dz.rows, self.inputs.count());
+        let product = Gemm {
+            transpose_b: !self.transposed,
+            ..Gemm::new(dz, self.matrix(self.weight.value), dx)
+        };
+        e.launch("data", product);
+        Gradient::new(dx)
     }
 }

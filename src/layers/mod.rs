@@ -2,13 +2,17 @@
 //!
 //! A layer owns views of its parameters and their gradients. [`Layer::forward`] returns what
 //! [`Layer::backward`] will need; nothing is recorded behind the reader's back.
+//!
+//! What has two inputs or two outputs, such as [`Join`], is no [`Layer`]: it has methods of its own
+//! shape.
 
 mod activation;
 mod batch_norm;
 mod convolution;
 mod dense;
-mod layout;
-mod parameters;
+mod dropout;
+mod gaussian_sample;
+mod join;
 mod pool;
 mod reshape;
 mod stack;
@@ -17,111 +21,62 @@ pub use activation::ActivationLayer;
 pub use batch_norm::BatchNorm;
 pub use convolution::{Conv2d, ConvTranspose2d};
 pub use dense::Dense;
-pub use layout::{Columns, Layout};
-pub use parameters::{Init, Parameter, Parameters, Role, Tensor};
+pub use dropout::Dropout;
+pub use gaussian_sample::GaussianSample;
+pub use join::{Join, Joined};
 pub use pool::{AvgPool2d, MaxPool2d, Upsample2d};
 pub use reshape::Reshape;
 pub use stack::Stack;
 
 use crate::buffer::{Matrix, View};
+use crate::emit::{Emitter, Gradient};
 use crate::kernels::Activation;
 use crate::kernels::activation::Backward;
-use crate::kernels::batch_norm::Normaliser;
 use crate::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
-use crate::plan::PlanBuilder;
-
-/// Training uses a batch's own statistics and updates the running ones; evaluation uses those.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Parameters are about to be updated.
-    Training,
-    /// Parameters and running statistics stay as they are.
-    Evaluation,
-}
-
-/// What a layer's forward leaves for its backward.
-#[derive(Clone, Copy, Debug)]
-pub struct Saved {
-    /// The input.
-    pub x: Matrix,
-    /// The output.
-    pub y: Matrix,
-    /// The batch's statistics, from layers that normalise.
-    pub normaliser: Option<Normaliser>,
-    /// Where the maxima were, from layers that choose.
-    pub argmax: Option<View>,
-}
-
-impl Saved {
-    /// Input and output alone.
-    pub fn new(x: Matrix, y: Matrix) -> Saved {
-        Saved {
-            x,
-            y,
-            normaliser: None,
-            argmax: None,
-        }
-    }
-}
 
 /// A differentiable step from one activation matrix to the next.
-pub trait Layer: std::fmt::Debug {
-    /// Whether it has parameters: below the first layer that learns, nobody asks for a gradient.
-    fn learns(&self) -> bool;
+pub trait Layer: std::fmt::Debug + Send + Sync {
+    /// What forward leaves for backward.
+    type Saved: 'static;
 
-    /// Appends `y = f(x)` to the plan.
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> Saved;
+    /// Appends `y = f(x)`. Returns y.
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Self::Saved);
 
-    /// Appends the gradients: of every parameter, and of x if `need_dx`.
-    ///
-    /// `dy` has the shape of `saved.y`; the result has that of `saved.x`, and may have taken its place:
-    /// nobody else reads `dy` afterwards.
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix>;
+    /// Appends the gradients of every parameter and of x, given that of y. Returns that of x.
+    fn backward(&self, e: &mut Emitter, saved: Self::Saved, dy: Gradient) -> Gradient;
 }
 
 /// Appends `dz = dy · f′(y)`; the identity takes no launch.
-fn activate_backward(
-    plan: &mut PlanBuilder,
-    layer: &str,
-    activation: Activation,
-    y: Matrix,
-    dy: Matrix,
-) -> Matrix {
+fn activate_backward(e: &mut Emitter, activation: Activation, y: Matrix, dy: Gradient) -> Gradient {
     if activation == Activation::Identity {
         return dy;
     }
-    let dz = plan.temporary_matrix(format!("{layer}.dz"), dy.rows, dy.cols);
-    plan.launch(
-        format!("{layer} backward: activation"),
+    let dz = e.matrix("dz", y.rows, y.cols);
+    e.launch(
+        "activation",
         Backward {
             y: y.view,
-            dy: dy.view,
+            dy: dy.matrix().view,
             dx: dz.view,
             activation,
         },
     );
-    dz
+    Gradient::new(dz)
 }
 
 /// Appends `d_bias = Σ rows of dz`.
-fn sum_rows(plan: &mut PlanBuilder, layer: &str, dz: Matrix, d_bias: View) {
-    let name = format!("{layer}.d_bias.partial");
-    let partial = plan.temporary_matrix(name, blocks(dz.rows), dz.cols);
-    plan.launch(
-        format!("{layer} backward: bias, blocks"),
+fn sum_rows(e: &mut Emitter, dz: &Gradient, d_bias: View) {
+    let dz = dz.matrix();
+    let partial = e.matrix("d_bias.partial", blocks(dz.rows), dz.cols);
+    e.launch(
+        "bias, blocks",
         ColumnSumPartial {
             x: dz,
             partial: partial.view,
         },
     );
-    plan.launch(
-        format!("{layer} backward: bias"),
+    e.launch(
+        "bias",
         ColumnSumFinish {
             partial,
             sum: d_bias,

@@ -1,11 +1,12 @@
 //! Pooling and upsampling: layers without parameters that change the size of images.
 
-use super::{Layer, Mode, Saved};
-use crate::buffer::Matrix;
+use super::Layer;
+use crate::buffer::{Matrix, View};
+use crate::emit::{Emitter, Gradient};
 use crate::kernels::Window;
 use crate::kernels::pool::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
 use crate::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
-use crate::plan::PlanBuilder;
+use crate::plan::Pass;
 
 /// The maximum under a window, channel by channel: PyTorch's `MaxPool2d`.
 #[derive(Clone, Debug)]
@@ -16,51 +17,48 @@ pub struct MaxPool2d {
     pub window: Window,
 }
 
-impl Layer for MaxPool2d {
-    fn learns(&self) -> bool {
-        false
-    }
+/// What [`MaxPool2d`] saves.
+#[derive(Debug)]
+pub struct Maxima {
+    x: Matrix,
+    /// For each y, where in x it was.
+    argmax: View,
+}
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
-        let rows = x.rows / self.window.area() * self.window.map_area();
-        let y = plan.temporary_matrix(format!("{}.y", self.name), rows, x.cols);
-        let argmax = plan.temporary_indices(format!("{}.argmax", self.name), y.view.len);
-        plan.launch(
-            format!("{} forward", self.name),
+impl Layer for MaxPool2d {
+    type Saved = Maxima;
+
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Maxima) {
+        let e = &mut e.at(&self.name, Pass::Forward);
+        let window = self.window;
+        let rows = x.rows / window.area() * window.map_area();
+        let y = e.matrix("y", rows, x.cols);
+        let argmax = e.indices("argmax", y.view.len);
+        e.launch(
+            "",
             MaxPool {
-                window: self.window,
+                window,
                 x,
                 y,
                 argmax,
             },
         );
-        Saved {
-            argmax: Some(argmax),
-            ..Saved::new(x, y)
-        }
+        (y, Maxima { x, argmax })
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        need_dx.then(|| {
-            let Matrix { rows, cols, .. } = saved.x;
-            let dx = plan.temporary_matrix(format!("{}.dx", self.name), rows, cols);
-            plan.launch(
-                format!("{} backward", self.name),
-                MaxPoolBackward {
-                    window: self.window,
-                    argmax: saved.argmax.expect("saved by this layer's forward"),
-                    dy,
-                    dx,
-                },
-            );
-            dx
-        })
+    fn backward(&self, e: &mut Emitter, saved: Maxima, dy: Gradient) -> Gradient {
+        let e = &mut e.at(&self.name, Pass::Backward);
+        let dx = e.matrix("dx", saved.x.rows, saved.x.cols);
+        e.launch(
+            "",
+            MaxPoolBackward {
+                window: self.window,
+                argmax: saved.argmax,
+                dy: dy.matrix(),
+                dx,
+            },
+        );
+        Gradient::new(dx)
     }
 }
 
@@ -74,33 +72,24 @@ pub struct AvgPool2d {
 }
 
 impl Layer for AvgPool2d {
-    fn learns(&self) -> bool {
-        false
-    }
+    /// x
+    type Saved = Matrix;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Matrix) {
+        let e = &mut e.at(&self.name, Pass::Forward);
         let window = self.window;
         let rows = x.rows / window.area() * window.map_area();
-        let y = plan.temporary_matrix(format!("{}.y", self.name), rows, x.cols);
-        let label = format!("{} forward", self.name);
-        plan.launch(label, AveragePool { window, x, y });
-        Saved::new(x, y)
+        let y = e.matrix("y", rows, x.cols);
+        e.launch("", AveragePool { window, x, y });
+        (y, x)
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        need_dx.then(|| {
-            let (window, Matrix { rows, cols, .. }) = (self.window, saved.x);
-            let dx = plan.temporary_matrix(format!("{}.dx", self.name), rows, cols);
-            let label = format!("{} backward", self.name);
-            plan.launch(label, AveragePoolBackward { window, dy, dx });
-            dx
-        })
+    fn backward(&self, e: &mut Emitter, x: Matrix, dy: Gradient) -> Gradient {
+        let e = &mut e.at(&self.name, Pass::Backward);
+        let dx = e.matrix("dx", x.rows, x.cols);
+        let (window, dy) = (self.window, dy.matrix());
+        e.launch("", AveragePoolBackward { window, dy, dx });
+        Gradient::new(dx)
     }
 }
 
@@ -114,39 +103,30 @@ pub struct Upsample2d {
 }
 
 impl Layer for Upsample2d {
-    fn learns(&self) -> bool {
-        false
-    }
+    /// x
+    type Saved = Matrix;
 
-    fn forward(&self, plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Matrix) {
+        let e = &mut e.at(&self.name, Pass::Forward);
         let enlargement = self.enlargement;
         let rows = x.rows * enlargement.factor[0] * enlargement.factor[1];
-        let y = plan.temporary_matrix(format!("{}.y", self.name), rows, x.cols);
-        let label = format!("{} forward", self.name);
-        plan.launch(label, Upsample { enlargement, x, y });
-        Saved::new(x, y)
+        let y = e.matrix("y", rows, x.cols);
+        e.launch("", Upsample { enlargement, x, y });
+        (y, x)
     }
 
-    fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        need_dx.then(|| {
-            let (enlargement, Matrix { rows, cols, .. }) = (self.enlargement, saved.x);
-            let dx = plan.temporary_matrix(format!("{}.dx", self.name), rows, cols);
-            let label = format!("{} backward", self.name);
-            plan.launch(
-                label,
-                UpsampleBackward {
-                    enlargement,
-                    dy,
-                    dx,
-                },
-            );
-            dx
-        })
+    fn backward(&self, e: &mut Emitter, x: Matrix, dy: Gradient) -> Gradient {
+        let e = &mut e.at(&self.name, Pass::Backward);
+        let dx = e.matrix("dx", x.rows, x.cols);
+        let (enlargement, dy) = (self.enlargement, dy.matrix());
+        e.launch(
+            "",
+            UpsampleBackward {
+                enlargement,
+                dy,
+                dx,
+            },
+        );
+        Gradient::new(dx)
     }
 }

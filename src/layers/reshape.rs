@@ -1,9 +1,9 @@
 //! Reshaping: the same numbers in other rows, at no cost.
 
-use super::{Layer, Mode, Saved};
+use super::Layer;
 use crate::buffer::Matrix;
+use crate::emit::{Emitter, Gradient};
 use crate::image::ImageShape;
-use crate::plan::PlanBuilder;
 
 /// The same elements in rows of another width. Channels last, an image is a run of its pixels, so
 ///
@@ -35,21 +35,15 @@ impl Reshape {
 }
 
 impl Layer for Reshape {
-    fn learns(&self) -> bool {
-        false
+    /// Rows and columns of x.
+    type Saved = [usize; 2];
+
+    fn forward(&self, _: &mut Emitter, x: Matrix) -> (Matrix, [usize; 2]) {
+        let y = x.view.matrix(x.view.len / self.cols, self.cols);
+        (y, [x.rows, x.cols])
     }
 
-    fn forward(&self, _plan: &mut PlanBuilder, x: Matrix, _mode: Mode) -> Saved {
-        Saved::new(x, x.view.matrix(x.view.len / self.cols, self.cols))
-    }
-
-    fn backward(
-        &self,
-        _plan: &mut PlanBuilder,
-        saved: &Saved,
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        need_dx.then(|| dy.view.matrix(saved.x.rows, saved.x.cols))
+    fn backward(&self, _: &mut Emitter, [rows, cols]: [usize; 2], dy: Gradient) -> Gradient {
+        dy.reshaped(rows, cols)
     }
 }

@@ -1,43 +1,55 @@
 //! Layers one after the other.
 
-use super::{Layer, Mode, Saved};
+use std::any::Any;
+
+use super::Layer;
 use crate::buffer::Matrix;
-use crate::plan::PlanBuilder;
+use crate::emit::{Emitter, Gradient};
+
+/// A layer whose `Saved` is boxed, so that layers of all types fit into one list. Every [`Layer`] has it.
+trait Link: std::fmt::Debug + Send + Sync {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Box<dyn Any>);
+    fn backward(&self, e: &mut Emitter, saved: Box<dyn Any>, dy: Gradient) -> Gradient;
+}
+
+impl<L: Layer> Link for L {
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Box<dyn Any>) {
+        let (y, saved) = Layer::forward(self, e, x);
+        (y, Box::new(saved))
+    }
+
+    fn backward(&self, e: &mut Emitter, saved: Box<dyn Any>, dy: Gradient) -> Gradient {
+        let saved = saved.downcast().expect("what this layer's forward saved");
+        Layer::backward(self, e, *saved, dy)
+    }
+}
 
 /// A sequence of layers; backward visits them last to first.
 #[derive(Debug, Default)]
-pub struct Stack {
-    /// First to last.
-    pub layers: Vec<Box<dyn Layer>>,
-}
+pub struct Stack(Vec<Box<dyn Link>>);
 
 impl Stack {
-    /// Appends every layer's forward. Returns the output and what each layer saved.
-    pub fn forward(&self, plan: &mut PlanBuilder, x: Matrix, mode: Mode) -> (Matrix, Vec<Saved>) {
-        let mut y = x;
-        let mut saved = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let step = layer.forward(plan, y, mode);
-            y = step.y;
-            saved.push(step);
-        }
+    /// Appends a layer.
+    pub fn push(&mut self, layer: impl Layer + 'static) {
+        self.0.push(Box::new(layer));
+    }
+}
+
+impl Layer for Stack {
+    type Saved = Vec<Box<dyn Any>>;
+
+    fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Self::Saved) {
+        let mut saved = Vec::with_capacity(self.0.len());
+        let y = self.0.iter().fold(x, |x, layer| {
+            let (y, of_layer) = layer.forward(e, x);
+            saved.push(of_layer);
+            y
+        });
         (y, saved)
     }
 
-    /// Appends the layers' backward, down to the first one that learns; below it only if `need_dx`:
-    /// nobody asks for the gradient of an image.
-    pub fn backward(
-        &self,
-        plan: &mut PlanBuilder,
-        saved: &[Saved],
-        dy: Matrix,
-        need_dx: bool,
-    ) -> Option<Matrix> {
-        let mut gradient = dy;
-        for (index, layer) in self.layers.iter().enumerate().rev() {
-            let need_dx = need_dx || self.layers[..index].iter().any(|layer| layer.learns());
-            gradient = layer.backward(plan, &saved[index], gradient, need_dx)?;
-        }
-        Some(gradient)
+    fn backward(&self, e: &mut Emitter, saved: Self::Saved, dy: Gradient) -> Gradient {
+        let layers = self.0.iter().zip(saved).rev();
+        layers.fold(dy, |dy, (layer, saved)| layer.backward(e, saved, dy))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Launch, MemoryMap, Plan, Routine, RoutineId};
+use super::{Label, Launch, MemoryMap, Plan, Routine, RoutineId, prune};
 use crate::buffer::{Buffer, BufferId, Element, Lifetime, Matrix, View};
 use crate::kernels::{AnyKernel, Kernel};
 
@@ -44,6 +44,8 @@ pub struct PlanBuilder {
     guard: usize,
     /// Whether every launch is also to be a routine of its own.
     apart: bool,
+    /// Zeros that no launch changes.
+    zeros: Option<BufferId>,
 }
 
 impl PlanBuilder {
@@ -123,6 +125,33 @@ impl PlanBuilder {
         self.persistent(name, Element::Real, 0).buffer
     }
 
+    /// The same for gradients: every launch finds them as the launch before has left them, and nobody
+    /// else reads them, unless they are [kept](Self::keep).
+    pub fn growable_gradients(&mut self, name: impl Into<String>) -> BufferId {
+        self.buffer(name.into(), Element::Real, 0, Lifetime::Internal)
+            .buffer
+    }
+
+    /// Zeros that no launch changes.
+    pub fn zeros(&mut self, len: usize) -> View {
+        let buffer = *self.zeros.get_or_insert_with(|| {
+            self.buffers.push(Buffer {
+                name: "zeros".to_owned(),
+                element: Element::Real,
+                len: self.guard,
+                lifetime: Lifetime::Internal,
+            });
+            BufferId(self.buffers.len() - 1)
+        });
+        let total = &mut self.buffers[buffer.0].len;
+        *total = (*total).max(self.guard + len);
+        View {
+            buffer,
+            offset: self.guard,
+            len,
+        }
+    }
+
     /// Appends `len` elements to a growable buffer, at an offset every device can bind.
     pub fn grow(&mut self, buffer: BufferId, len: usize) -> View {
         let total = &mut self.buffers[buffer.0].len;
@@ -149,6 +178,7 @@ impl PlanBuilder {
         self.routines.push(Routine {
             name: name.into(),
             launches: Vec::new(),
+            dropped: Vec::new(),
         });
         RoutineId(self.routines.len() - 1)
     }
@@ -157,16 +187,14 @@ impl PlanBuilder {
     ///
     /// Panics if no routine has begun, or if the kernel writes a view that it also touches
     /// otherwise: both are mistakes in the emitting layer, not in anything a user can write.
-    pub fn launch(&mut self, label: impl Into<String>, kernel: impl Kernel) {
+    pub fn launch(&mut self, label: impl Into<Label>, kernel: impl Kernel) {
         self.launch_any(label, Arc::new(kernel));
     }
 
     /// [`launch`](Self::launch) of a kernel whose type is not known here.
-    pub fn launch_any(&mut self, label: impl Into<String>, kernel: Arc<dyn AnyKernel>) {
-        let launch = Launch {
-            label: label.into(),
-            kernel,
-        };
+    pub fn launch_any(&mut self, label: impl Into<Label>, kernel: Arc<dyn AnyKernel>) {
+        let label = label.into();
+        let launch = Launch { label, kernel };
         launch.check_operands();
         self.routines
             .last_mut()
@@ -179,6 +207,16 @@ impl PlanBuilder {
     pub fn find(&self, name: &str) -> Option<View> {
         let found = self.buffers.iter().position(|buffer| buffer.name == name);
         found.map(|id| self.whole(BufferId(id)))
+    }
+
+    /// A routine's name.
+    pub fn name(&self, routine: RoutineId) -> &str {
+        &self.routines[routine.0].name
+    }
+
+    /// For each launch of a routine, whether anybody reads what it writes.
+    pub fn live(&self, routine: RoutineId) -> Vec<bool> {
+        prune::live(&self.buffers, &self.routines).swap_remove(routine.0)
     }
 
     /// The launches of a routine so far.
@@ -196,13 +234,14 @@ impl PlanBuilder {
         launches.iter().for_each(Launch::check_operands);
     }
 
-    /// Plans the memory and closes the plan.
+    /// Drops the launches whose results nobody reads, plans the memory and closes the plan.
     ///
     /// Errors if it would take more than `limit` bytes.
     pub fn finish(mut self, limit: u64) -> Result<Plan, PlanError> {
         for buffer in &mut self.buffers {
             buffer.len += self.guard;
         }
+        prune::drop_unread(&self.buffers, &mut self.routines);
         let memory = MemoryMap::plan(&self.buffers, &self.routines);
         const MIB: u64 = 1 << 20;
         if memory.bytes() > limit {
@@ -220,8 +259,9 @@ impl PlanBuilder {
             // Every launch finds its operands where the routine's memory plan has put them.
             let launches = self.routines.iter().flat_map(|routine| &routine.launches);
             let alone = |launch: &Launch| Routine {
-                name: launch.label.clone(),
+                name: launch.label.to_string(),
                 launches: vec![launch.clone()],
+                dropped: Vec::new(),
             };
             let apart: Vec<Routine> = launches.map(alone).collect();
             self.routines.extend(apart);

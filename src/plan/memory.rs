@@ -13,7 +13,7 @@ pub struct MemoryMap {
 }
 
 impl MemoryMap {
-    /// Gives every persistent buffer a slot of its own, and walks each routine once to pack its
+    /// Gives every buffer that is not temporary a slot of its own, and walks each routine once to pack its
     /// temporaries: a buffer takes the best-fitting slot that is free when it is first touched,
     /// and gives it back after the last launch that touches it. Routines never overlap, so all
     /// of them draw on the same slots.
@@ -24,7 +24,7 @@ impl MemoryMap {
             slot_of: vec![UNPLACED; buffers.len()],
         };
         for (id, buffer) in buffers.iter().enumerate() {
-            if buffer.lifetime == Lifetime::Persistent {
+            if buffer.lifetime != Lifetime::Temporary {
                 map.slot_of[id] = map.add(buffer.element, buffer.len);
             }
         }

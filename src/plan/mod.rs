@@ -6,9 +6,12 @@
 //! planned once, costs are known exactly, and two devices cannot run different programs.
 
 mod builder;
+mod label;
 mod memory;
+mod prune;
 
 pub use builder::{PlanBuilder, PlanError};
+pub use label::{Label, Pass};
 pub use memory::MemoryMap;
 
 use std::sync::Arc;
@@ -19,32 +22,13 @@ use crate::kernels::{AnyKernel, UNUSED};
 /// One kernel launch, labelled with the layer that emitted it.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The emitting layer and direction, such as `encoder.0 forward`.
-    pub label: String,
+    /// What it is part of.
+    pub label: Label,
     /// The kernel with its dimensions and operands.
     pub kernel: Arc<dyn AnyKernel>,
 }
 
 impl Launch {
-    /// Whether it belongs to the backward pass, by its label.
-    pub fn is_backward(&self) -> bool {
-        self.label.contains("backward") || self.label.contains("gradient")
-    }
-
-    /// The layer, by its label: `encoder.0` of `encoder.0 backward: weight`.
-    pub fn layer(&self) -> &str {
-        let end = self.label.find([' ', ',']);
-        &self.label[..end.unwrap_or(self.label.len())]
-    }
-
-    /// The pass it belongs to, `forward` or `backward`; gathering, loss and update belong to none.
-    pub fn pass(&self) -> Option<&'static str> {
-        if self.is_backward() {
-            return Some("backward");
-        }
-        self.label.contains(" forward").then_some("forward")
-    }
-
     /// `a [128, 784], b [784, 512], …`
     pub fn shapes(&self) -> String {
         let operands = self.kernel.operands();
@@ -77,6 +61,32 @@ pub struct Routine {
     pub name: String,
     /// The launches, in execution order.
     pub launches: Vec<Launch>,
+    /// Launches that were emitted and whose results nobody reads; no device executes them.
+    pub dropped: Vec<Dropped>,
+}
+
+/// A launch whose results nobody reads.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    /// How many of the routine's launches were emitted before it.
+    pub place: usize,
+    /// The launch.
+    pub launch: Launch,
+}
+
+impl Routine {
+    /// Every launch in the order of emission, with whether it was dropped.
+    pub fn emitted(&self) -> Vec<(&Launch, bool)> {
+        let mut all: Vec<(&Launch, bool)> = Vec::new();
+        let mut kept = self.launches.iter().map(|launch| (launch, false));
+        for dropped in &self.dropped {
+            let before = dropped.place - all.len();
+            all.extend(kept.by_ref().take(before));
+            all.push((&dropped.launch, true));
+        }
+        all.extend(kept);
+        all
+    }
 }
 
 /// Index of a routine in its plan.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::emit::Optimiser;
+use crate::kernels::adam::Hyperparameters;
+
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +38,11 @@ pub enum Schedule {
 }
 
 impl Train {
+    /// How parameters follow from their gradients.
+    pub fn optimiser(&self) -> Optimiser {
+        Optimiser::Adam(Hyperparameters::default())
+    }
+
     /// Learning rate of step `done` (from 0) of `total`.
     pub fn rate(&self, done: u64, total: u64) -> f64 {
         let warmup = self.warmup_steps as u64;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::files::{FileError, folder_of, temporary_name, write_atomically};
 use crate::recipe::{Recipe, RecipeError};
-use crate::train::{Checkpoint, CheckpointError, Weights, declare};
+use crate::train::{Checkpoint, CheckpointError, Weights};
 
 /// Why a folder cannot be used.
 #[derive(Debug, Error)]
@@ -145,7 +145,7 @@ impl RunFolder {
         if !self.checkpoint().is_file() {
             return Err(FolderError::NothingToResume(self.path));
         }
-        let (checkpoint, of) = Checkpoint::load(&self.checkpoint(), declare)?;
+        let (checkpoint, of) = Checkpoint::load(&self.checkpoint())?;
         if of != *recipe {
             return Err(FolderError::OtherRecipe {
                 path: self.path,
@@ -195,7 +195,7 @@ impl RunFolder {
         if !self.model().is_file() {
             return Err(FolderError::NoModel(self.path.clone()));
         }
-        Ok(Weights::load(&self.model(), declare)?)
+        Ok(Weights::load(&self.model())?)
     }
 
     /// The recipe, every default spelled out.

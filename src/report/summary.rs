@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::evaluate::{Denoising, Row};
 use crate::files::{FileError, write_atomically};
+use crate::train::NoteValues;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +23,11 @@ pub struct Summary {
     pub epochs: usize,
     /// Of the last epoch.
     pub loss: LossPair,
+    /// What steps note, of the last epoch: the parts of the loss, by name.
+    pub notes: NoteValues,
+    /// The part of the held-out images that a classifier takes for another class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_error: Option<f64>,
     /// Accuracies.
     pub few_label: Vec<Row>,
     /// How well Gaussian noise is removed from the test images, by level.

@@ -89,9 +89,7 @@ fn draw_launches(events: &mut Vec<Value>, rows: &[LaunchRow], step: &TimedStep, 
     // Viewers nest slices of the same extent in the order of the file: the outermost first.
     enclose(name, "step", 0..rows.len());
     for range in runs(rows, |row| row.pass) {
-        if let Some(pass) = rows[range.start].pass {
-            enclose(pass, "pass", range);
-        }
+        enclose(rows[range.start].pass, "pass", range);
     }
     for range in runs(rows, |row| (row.pass, row.layer.clone())) {
         enclose(&rows[range.start].layer, "layer", range);

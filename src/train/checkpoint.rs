@@ -3,6 +3,7 @@
 mod file;
 mod import;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -11,13 +12,15 @@ use thiserror::Error;
 pub use self::file::ReadError;
 use self::file::{File, save};
 pub use self::import::{ImportError, Imported};
-use crate::buffer::{BufferId, View};
 use crate::device::{Device, DeviceError, HostData};
+use crate::emit::{Tensor, initial_values};
 use crate::files::FileError;
 use crate::image::ImageShape;
-use crate::layers::{Parameters, Role, Tensor};
-use crate::models::ModelError;
+use crate::models::Task;
 use crate::recipe::{Recipe, RecipeError};
+
+use super::Program;
+use super::declare::{Declared, optimiser_state, tensors};
 
 /// A checkpoint that cannot be read, or does not fit.
 #[derive(Debug, Error)]
@@ -33,6 +36,20 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
+    /// A checkpoint that an earlier version wrote, or a later one.
+    #[error(
+        "{path} is a checkpoint of format {found}, written by diabolo {version}; this version goes on \
+         from format {FORMAT} only\nhint: finish the run with the version that wrote it, or start it \
+         again with --force"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: String,
+        /// The version of the program that wrote it.
+        version: String,
+    },
     /// A tensor is missing or has another shape than the model's.
     #[error("{path} does not fit the model of its recipe: {reason}")]
     Shape {
@@ -46,6 +63,10 @@ pub enum CheckpointError {
     Recipe(#[from] RecipeError),
 }
 
+/// The format of checkpoints that this version writes and reads. Format 1 had no such number, one loss,
+/// and Adam's moments only.
+const FORMAT: &str = "2";
+
 /// A tensor as files hold it: PyTorch's name, shape and order of elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored {
@@ -55,15 +76,6 @@ pub struct Stored {
     pub shape: Vec<usize>,
     /// Row-major.
     pub values: Vec<f32>,
-}
-
-/// A model's tensors and the shape of its images.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Weights {
-    /// What the model takes.
-    pub image: ImageShape,
-    /// All tensors, in order of declaration.
-    pub tensors: Vec<Stored>,
 }
 
 impl Stored {
@@ -77,41 +89,118 @@ impl Stored {
     }
 }
 
+/// Reads tensors from their device.
+fn read(tensors: &[Tensor], device: &mut dyn Device) -> Result<Vec<Stored>, DeviceError> {
+    let read = |tensor: &Tensor| Ok(Stored::new(tensor, &device.read_real(tensor.value)?));
+    tensors.iter().map(read).collect()
+}
+
+/// Writes each tensor's values, found by its name, to its device.
+///
+/// Panics unless names and shapes [fit](misfit).
+fn write(
+    stored: &[Stored],
+    tensors: &[Tensor],
+    device: &mut dyn Device,
+) -> Result<(), DeviceError> {
+    let by_name: HashMap<&str, &Stored> = stored.iter().map(|s| (s.name.as_str(), s)).collect();
+    for tensor in tensors {
+        let values = tensor
+            .layout
+            .from_stored(&by_name[tensor.name.as_str()].values);
+        device.write(tensor.value, HostData::Real(&values))?;
+    }
+    Ok(())
+}
+
+/// The first of these tensors that is missing or has another shape, in a sentence.
+fn misfit(stored: &[Stored], tensors: &[Tensor]) -> Option<String> {
+    tensors.iter().find_map(|tensor| {
+        let (name, expected) = (&tensor.name, tensor.layout.stored_shape());
+        match stored.iter().find(|stored| stored.name == *name) {
+            None => Some(format!("tensor `{name}` is missing")),
+            Some(Stored { shape, .. }) if shape != expected => Some(format!(
+                "tensor `{name}` is {shape:?}, expected {expected:?}"
+            )),
+            Some(_) => None,
+        }
+    })
+}
+
+/// A model's tensors and what it is made for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// What the model takes.
+    pub image: ImageShape,
+    /// Classes that it tells apart; 0 if its data had no labels.
+    pub classes: usize,
+    /// All tensors, in order of declaration.
+    pub tensors: Vec<Stored>,
+}
+
 impl Weights {
     /// A new model's first values.
-    pub fn initial(parameters: &Parameters, image: ImageShape, seed: u64) -> Weights {
-        let values = parameters.initial_values(seed);
-        let tensors = parameters.tensors.iter().zip(values);
+    pub fn initial(tensors: &[Tensor], task: Task, seed: u64) -> Weights {
+        let values = initial_values(tensors, seed);
+        let stored = tensors.iter().zip(values);
         Weights {
-            image,
-            tensors: tensors
+            image: task.image,
+            classes: task.classes,
+            tensors: stored
                 .map(|(tensor, values)| Stored::new(tensor, &values))
                 .collect(),
         }
     }
 
-    /// Reads all tensors of a model for images of this shape from its device.
-    pub fn read(
-        parameters: &Parameters,
-        image: ImageShape,
-        device: &mut dyn Device,
-    ) -> Result<Weights, DeviceError> {
-        let tensors = parameters.tensors.iter();
-        let tensors = tensors
-            .map(|tensor| read_tensor(tensor, tensor.value, device))
-            .collect::<Result<_, _>>()?;
-        Ok(Weights { image, tensors })
+    /// What the model is made for.
+    pub fn task(&self) -> Task {
+        Task {
+            image: self.image,
+            classes: self.classes,
+        }
     }
 
-    /// Writes them to a model on a device; names and shapes must be that model's.
-    pub fn write(
-        &self,
-        parameters: &Parameters,
+    /// Reads all tensors of a model from its device.
+    pub fn read(
+        tensors: &[Tensor],
+        task: Task,
         device: &mut dyn Device,
-    ) -> Result<(), DeviceError> {
-        for (tensor, stored) in parameters.tensors.iter().zip(&self.tensors) {
-            let values = tensor.layout.from_stored(&stored.values);
-            device.write(tensor.value, HostData::Real(&values))?;
+    ) -> Result<Weights, DeviceError> {
+        Ok(Weights {
+            image: task.image,
+            classes: task.classes,
+            tensors: read(tensors, device)?,
+        })
+    }
+
+    /// Writes them to a model's tensors on a device.
+    ///
+    /// Panics unless names and shapes are that model's: see [`misfit`](Self::misfit).
+    pub fn write(&self, tensors: &[Tensor], device: &mut dyn Device) -> Result<(), DeviceError> {
+        write(&self.tensors, tensors, device)
+    }
+
+    /// What keeps them from being the values of these tensors, in a sentence.
+    pub fn misfit(&self, tensors: &[Tensor]) -> Option<String> {
+        misfit(&self.tensors, tensors)
+    }
+
+    /// Takes over the tensors of `other` whose names begin with `prefix`.
+    ///
+    /// Errors, in a sentence, if one of them is missing there or has another shape.
+    pub fn take_over(&mut self, other: &Weights, prefix: &str) -> Result<(), String> {
+        let of_prefix = |stored: &&mut Stored| stored.name.starts_with(prefix);
+        for stored in self.tensors.iter_mut().filter(of_prefix) {
+            let (name, expected) = (&stored.name, &stored.shape);
+            let there = other.tensors.iter().find(|there| there.name == *name);
+            let there = there.ok_or_else(|| format!("tensor `{name}` is missing"))?;
+            if there.shape != *expected {
+                let shape = &there.shape;
+                return Err(format!(
+                    "tensor `{name}` is {shape:?}, expected {expected:?}"
+                ));
+            }
+            stored.values.clone_from(&there.values);
         }
         Ok(())
     }
@@ -127,15 +216,31 @@ impl Weights {
             .map(|byte| format!("{byte:02x}"))
             .collect()
     }
-}
 
-/// A tensor's values, or its Adam moments, as files hold them.
-fn read_tensor(
-    tensor: &Tensor,
-    view: View,
-    device: &mut dyn Device,
-) -> Result<Stored, DeviceError> {
-    Ok(Stored::new(tensor, &device.read_real(view)?))
+    /// Saves the model alone, with its recipe: what PyTorch's `load_state_dict` takes.
+    pub fn save(&self, path: &Path, recipe: &Recipe, step: u64) -> Result<(), FileError> {
+        let tensors = self.tensors.iter();
+        let entries: Vec<_> = tensors.map(|s| (s.name.clone(), s)).collect();
+        save(path, &entries, step, &self.metadata(recipe))
+    }
+
+    fn metadata(&self, recipe: &Recipe) -> Vec<(&'static str, String)> {
+        vec![
+            ("diabolo.recipe", recipe.to_toml()),
+            ("diabolo.image", self.image.to_string()),
+            ("diabolo.classes", self.classes.to_string()),
+        ]
+    }
+
+    /// Loads a model and its recipe.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the file cannot be read, or holds another model than its recipe's.
+    pub fn load(path: &Path) -> Result<(Weights, Recipe), CheckpointError> {
+        let (weights, recipe, _) = File::read(path)?.model()?;
+        Ok((weights, recipe))
+    }
 }
 
 /// Where a training run stands.
@@ -154,83 +259,68 @@ pub struct Progress {
 pub struct Checkpoint {
     /// The model.
     pub weights: Weights,
-    /// Adam's m of each parameter.
-    pub mean: Vec<Stored>,
-    /// Adam's v of each parameter.
-    pub variance: Vec<Stored>,
-    /// Losses of this epoch's first `position` steps.
-    pub losses: Vec<f32>,
+    /// What the optimisers remember: `adam.m.encoder.0.weight`, say.
+    pub state: Vec<Stored>,
+    /// What this epoch's first `position` steps noted, by name.
+    pub notes: Vec<Stored>,
     /// How far it got.
     pub progress: Progress,
 }
 
-/// The parameters among a model's tensors: those that Adam keeps moments of.
-fn learnt(parameters: &Parameters) -> impl Iterator<Item = &Tensor> {
-    let tensors = parameters.tensors.iter();
-    tensors.filter(|tensor| tensor.role == Role::Parameter)
-}
-
-/// The same range of another of the flat buffers.
-fn beside(view: View, buffer: BufferId) -> View {
-    View { buffer, ..view }
-}
+/// Before the names of notes in a file.
+const NOTES: &str = "train.notes.";
 
 impl Checkpoint {
-    /// A run that has not begun.
-    pub fn initial(parameters: &Parameters, image: ImageShape, seed: u64) -> Checkpoint {
-        let zeros: Vec<Stored> = learnt(parameters)
-            .map(|tensor| Stored::new(tensor, &vec![0.0; tensor.value.len]))
-            .collect();
+    /// A run of a program that has not begun, from these weights.
+    pub fn initial(weights: Weights, program: &Program) -> Checkpoint {
+        let state = optimiser_state(&program.groups, &program.tensors);
+        let zeros = |tensor: &Tensor| Stored::new(tensor, &vec![0.0; tensor.value.len]);
         Checkpoint {
-            weights: Weights::initial(parameters, image, seed),
-            mean: zeros.clone(),
-            variance: zeros,
-            losses: Vec::new(),
+            weights,
+            state: state.iter().map(zeros).collect(),
+            notes: Vec::new(),
             progress: Progress::default(),
         }
     }
 
-    /// Reads a model and Adam's moments from their device.
+    /// Reads a program's model and its optimisers' state from their device. `notes` are the values of
+    /// this epoch's steps, by name.
     pub fn read(
-        parameters: &Parameters,
-        image: ImageShape,
+        program: &Program,
+        task: Task,
         device: &mut dyn Device,
         progress: Progress,
-        losses: Vec<f32>,
+        notes: Vec<Stored>,
     ) -> Result<Checkpoint, DeviceError> {
-        let mut moments = |buffer| {
-            learnt(parameters)
-                .map(|tensor| read_tensor(tensor, beside(tensor.value, buffer), device))
-                .collect::<Result<Vec<_>, _>>()
-        };
-        let (mean, variance) = (moments(parameters.mean)?, moments(parameters.variance)?);
+        let state = optimiser_state(&program.groups, &program.tensors);
         Ok(Checkpoint {
-            weights: Weights::read(parameters, image, device)?,
-            mean,
-            variance,
-            losses,
+            weights: Weights::read(&program.tensors, task, device)?,
+            state: read(&state, device)?,
+            notes,
             progress,
         })
     }
 
-    /// Puts a model and Adam's moments back on a device.
-    pub fn write(
-        &self,
-        parameters: &Parameters,
-        device: &mut dyn Device,
-    ) -> Result<(), DeviceError> {
-        self.weights.write(parameters, device)?;
-        let moments = [
-            (parameters.mean, &self.mean),
-            (parameters.variance, &self.variance),
-        ];
-        for (buffer, stored) in moments {
-            for (tensor, stored) in learnt(parameters).zip(stored) {
-                let values = tensor.layout.from_stored(&stored.values);
-                device.write(beside(tensor.value, buffer), HostData::Real(&values))?;
-            }
-        }
-        Ok(())
+    /// Puts a program's model and its optimisers' state back on a device.
+    ///
+    /// Panics unless names and shapes are that program's: see [`misfit`](Self::misfit).
+    pub fn write(&self, program: &Program, device: &mut dyn Device) -> Result<(), DeviceError> {
+        self.weights.write(&program.tensors, device)?;
+        let state = optimiser_state(&program.groups, &program.tensors);
+        write(&self.state, &state, device)
+    }
+
+    /// What keeps a program from going on from here, in a sentence.
+    pub fn misfit(&self, program: &Program) -> Option<String> {
+        let state = optimiser_state(&program.groups, &program.tensors);
+        let of_weights = self.weights.misfit(&program.tensors);
+        of_weights.or_else(|| misfit(&self.state, &state))
+    }
+
+    /// The values of a note; none if there is no such note.
+    pub fn note(&self, name: &str) -> &[f32] {
+        let found = self.notes.iter().find(|note| note.name == name);
+        found.map_or(&[], |note| &note.values)
     }
 
     /// Saves it, with the recipe, whole or not at all.
@@ -240,81 +330,58 @@ impl Checkpoint {
             position,
             step,
         } = self.progress;
-        let metadata = [
-            ("diabolo.recipe", recipe.to_toml()),
-            ("diabolo.image", self.weights.image.to_string()),
+        let mut metadata = self.weights.metadata(recipe);
+        metadata.extend([
+            ("diabolo.format", FORMAT.to_owned()),
+            ("diabolo.version", env!("CARGO_PKG_VERSION").to_owned()),
             ("diabolo.epoch", epoch.to_string()),
             ("diabolo.position", position.to_string()),
             ("diabolo.step", step.to_string()),
-        ];
-        let losses = Stored {
-            name: "losses".to_owned(),
-            shape: vec![self.losses.len()],
-            values: self.losses.clone(),
-        };
-        let mut entries: Vec<(String, &Stored)> = vec![("train.losses".to_owned(), &losses)];
-        let groups = [
-            ("", &self.weights.tensors),
-            ("adam.m.", &self.mean),
-            ("adam.v.", &self.variance),
-        ];
-        for (prefix, group) in groups {
-            let named = |stored: &'_ Stored| format!("{prefix}{}", stored.name);
-            entries.extend(group.iter().map(|stored| (named(stored), stored)));
-        }
+        ]);
+        let tensors = self.weights.tensors.iter().chain(&self.state);
+        let mut entries: Vec<_> = tensors.map(|s| (s.name.clone(), s)).collect();
+        let notes = self.notes.iter();
+        entries.extend(notes.map(|note| (format!("{NOTES}{}", note.name), note)));
         save(path, &entries, step, &metadata)
     }
 
     /// Loads a checkpoint and its recipe.
     ///
-    /// `declare` returns the tensors of a recipe's model for images of a shape.
-    pub fn load(
-        path: &Path,
-        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
-    ) -> Result<(Checkpoint, Recipe), CheckpointError> {
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the file cannot be read, is of another format, or holds another model than
+    /// its recipe's.
+    pub fn load(path: &Path) -> Result<(Checkpoint, Recipe), CheckpointError> {
         let file = File::read(path)?;
-        let (weights, recipe, parameters) = file.model(declare)?;
-        let moments = |prefix: &str| {
-            learnt(&parameters)
-                .map(|tensor| file.tensor(prefix, &tensor.name, tensor.layout.stored_shape()))
-                .collect::<Result<Vec<_>, _>>()
-        };
+        file.check_format(FORMAT)?;
+        let (weights, recipe, declared) = file.model()?;
+        let state = optimiser_state(
+            declared.emission.groups(),
+            &tensors(declared.model.as_ref()),
+        );
+        let state = state
+            .iter()
+            .map(|tensor| file.tensor(&tensor.name, tensor.layout.stored_shape()))
+            .collect::<Result<_, _>>()?;
         let progress = Progress {
             epoch: file.number("diabolo.epoch")?,
             position: file.number("diabolo.position")?,
             step: file.number("diabolo.step")? as u64,
         };
+        let names = file.names();
+        let notes = names.iter().filter_map(|name| name.strip_prefix(NOTES));
+        let notes = notes.map(|name| {
+            let stored = file.tensor(&format!("{NOTES}{name}"), &[progress.position])?;
+            let name = name.to_owned();
+            Ok(Stored { name, ..stored })
+        });
+        let notes = notes.collect::<Result<_, CheckpointError>>()?;
         let checkpoint = Checkpoint {
             weights,
-            mean: moments("adam.m.")?,
-            variance: moments("adam.v.")?,
-            losses: file
-                .tensor("train.", "losses", &[progress.position])?
-                .values,
+            state,
+            notes,
             progress,
         };
         Ok((checkpoint, recipe))
-    }
-}
-
-impl Weights {
-    /// Saves the model alone, with its recipe: what PyTorch's `load_state_dict` takes.
-    pub fn save(&self, path: &Path, recipe: &Recipe, step: u64) -> Result<(), FileError> {
-        let tensors = self.tensors.iter();
-        let entries: Vec<_> = tensors.map(|s| (s.name.clone(), s)).collect();
-        let metadata = [
-            ("diabolo.recipe", recipe.to_toml()),
-            ("diabolo.image", self.image.to_string()),
-        ];
-        save(path, &entries, step, &metadata)
-    }
-
-    /// Loads a model and its recipe; see [`Checkpoint::load`].
-    pub fn load(
-        path: &Path,
-        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
-    ) -> Result<(Weights, Recipe), CheckpointError> {
-        let (weights, recipe, _) = File::read(path)?.model(declare)?;
-        Ok((weights, recipe))
     }
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use crate::buffer::{Element, Matrix, View};
 use crate::data::Images;
 use crate::device::{Backend, Device, DeviceError, HostData};
+use crate::emit::Mode;
 use crate::image::ImageShape;
 use crate::kernels::gather::{Gather, Noise};
-use crate::layers::Mode;
 use crate::machine::memory_limit;
-use crate::models::Autoencoder;
-use crate::plan::{PlanBuilder, RoutineId};
+use crate::models::Use;
+use crate::plan::{Pass, PlanBuilder, RoutineId};
 use crate::recipe::Recipe;
 
 use super::TrainError;
 use super::checkpoint::Weights;
+use super::declare::{Declared, tensors};
 use super::program::evaluation_batch;
 
 /// A model with trained weights on a device.
@@ -26,15 +27,26 @@ pub struct Inference {
     image: ImageShape,
     /// What the model sees, `[block, H·W·C]`.
     input: Matrix,
-    encode: RoutineId,
-    code: Matrix,
-    restore: RoutineId,
-    restored: Matrix,
+    kind: &'static str,
+    /// The names of its uses.
+    uses: &'static [Use],
+    ways: Vec<Way>,
     /// One routine for each kind of noise: bytes to `clean` and to `input`.
     corrupt: Vec<RoutineId>,
     bytes: View,
     clean: Matrix,
     clock: View,
+}
+
+/// A use of the model as a routine.
+#[derive(Clone, Copy)]
+struct Way {
+    which: Use,
+    routine: RoutineId,
+    /// `[block, columns]`
+    input: Matrix,
+    /// `[block, columns]`
+    output: Matrix,
 }
 
 /// Images before and after, each `[count · features]`, in [0, 1] but for the noise.
@@ -57,8 +69,16 @@ impl Inference {
     ) -> Result<Self, TrainError> {
         let image = weights.image;
         let (block, features) = (evaluation_batch(image), image.features());
-        let mut plan = PlanBuilder::new();
-        let model = Autoencoder::new(&mut plan, &recipe.model.shape(image))?;
+        let declared = Declared::new(PlanBuilder::new(), recipe, weights.task(), 1)?;
+        let Declared {
+            mut emission,
+            model,
+        } = declared;
+        let tensors = tensors(model.as_ref());
+        if let Some(misfit) = weights.misfit(&tensors) {
+            return Err(TrainError::OtherModel(misfit));
+        }
+        let plan = &mut emission.plan;
         let [input, clean] = ["input", "clean"].map(|name| {
             plan.persistent(name, Element::Real, block * features)
                 .matrix(block, features)
@@ -67,14 +87,28 @@ impl Inference {
         let order = plan.persistent("order", Element::Index, block);
         let clock = plan.persistent("clock", Element::Index, 2);
 
-        let encode = plan.begin("encode");
-        let (code, _) = model.encoder.forward(&mut plan, input, Mode::Evaluation);
-        plan.keep(code.view);
-        let restore = plan.begin("restore");
-        let restored = model.reconstruct(&mut plan, input);
-        plan.keep(restored.view);
+        let mut ways = Vec::new();
+        for &which in model.uses() {
+            let width = model.input_width(which);
+            let input = if width == features {
+                input
+            } else {
+                let name = format!("{}.input", which.name());
+                let view = emission.plan.persistent(name, Element::Real, block * width);
+                view.matrix(block, width)
+            };
+            let mut e = emission.begin(which.name(), Mode::Evaluation);
+            let output = model.emit_use(&mut e, which, input);
+            e.keep(output.view);
+            ways.push(Way {
+                which,
+                routine: e.end().routine,
+                input,
+                output,
+            });
+        }
         let corrupt = noises.iter().map(|&noise| {
-            let routine = plan.begin("corrupt");
+            let mut e = emission.begin("corrupt", Mode::Evaluation);
             let gather = Gather {
                 images: bytes,
                 order,
@@ -84,24 +118,23 @@ impl Inference {
                 noisy: input,
                 noise,
             };
-            plan.launch("gather", gather);
-            routine
+            e.at("gather", Pass::Input).launch("", gather);
+            e.end().routine
         });
         let corrupt = corrupt.collect();
 
-        let plan = Arc::new(plan.finish(memory_limit())?);
+        let plan = Arc::new(emission.plan.finish(memory_limit())?);
         let mut device = backend.load(plan)?;
-        weights.write(&model.parameters, device.as_mut())?;
+        weights.write(&tensors, device.as_mut())?;
         let identity: Vec<u32> = (0..block as u32).collect();
         device.write(order, HostData::Index(&identity))?;
         Ok(Inference {
             device,
             image,
             input,
-            encode,
-            code,
-            restore,
-            restored,
+            kind: recipe.model.kind(),
+            uses: model.uses(),
+            ways,
             corrupt,
             bytes,
             clean,
@@ -114,52 +147,89 @@ impl Inference {
         self.image
     }
 
-    /// Width of the features.
-    pub fn code_width(&self) -> usize {
-        self.code.cols
+    /// What the model can do.
+    pub fn uses(&self) -> &'static [Use] {
+        self.uses
     }
 
-    /// Features `[count, code]` of images; `progress` hears how many are done.
-    pub fn encode(
-        &mut self,
-        images: &Images,
-        progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, TrainError> {
-        self.in_blocks(images, self.encode, self.code, progress)
+    fn way(&self, which: Use) -> Result<Way, TrainError> {
+        let found = self.ways.iter().find(|way| way.which == which);
+        found.copied().ok_or(TrainError::NoSuchUse {
+            kind: self.kind,
+            which,
+            uses: self.uses,
+        })
     }
 
-    /// The model's reconstructions `[count, H·W·C]`, in [0, 1], of images that are noisy already.
-    pub fn denoise(
-        &mut self,
-        images: &Images,
-        progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, TrainError> {
-        self.in_blocks(images, self.restore, self.restored, progress)
+    /// Columns of what a use gives.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::NoSuchUse`] if the model has no such use.
+    pub fn width(&self, which: Use) -> Result<usize, TrainError> {
+        Ok(self.way(which)?.output.cols)
     }
 
-    /// Runs `routine` on all images and collects the rows of `output`.
-    fn in_blocks(
+    /// A use's outputs, `[count, columns]`, for images as they are; `progress` hears how many are done.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the model has no such use of images of this size, or images cannot be read.
+    pub fn apply(
         &mut self,
+        which: Use,
         images: &Images,
-        routine: RoutineId,
-        output: Matrix,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, TrainError> {
+        self.check(images)?;
+        let way = self.way(which)?;
+        let mut collected = Vec::with_capacity(images.count * way.output.cols);
         let Matrix { rows, cols, .. } = self.input;
-        let mut collected = Vec::with_capacity(images.count * output.cols);
         let mut block = vec![0.0; rows * cols];
         for first in (0..images.count).step_by(rows) {
             let count = rows.min(images.count - first);
             for (i, row) in block.chunks_exact_mut(cols).take(count).enumerate() {
                 images.row_f32(first + i, row)?;
             }
-            self.device.write(self.input.view, HostData::Real(&block))?;
-            self.device.run(routine, 1)?;
-            let values = self.device.read_real(output.view)?;
-            collected.extend_from_slice(&values[..count * output.cols]);
+            let values = self.block(way, &block)?;
+            collected.extend_from_slice(&values[..count * way.output.cols]);
             progress(first + count);
         }
         Ok(collected)
+    }
+
+    /// Images `[count, H·W·C]`, in [0, 1], from codes `[count, code]`: standard normal numbers, say.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::NoSuchUse`] if the model cannot sample.
+    pub fn sample(&mut self, codes: &[f32]) -> Result<Vec<f32>, TrainError> {
+        let way = self.way(Use::Sample)?;
+        let mut collected = Vec::new();
+        for codes in codes.chunks(way.input.view.len) {
+            let mut block = codes.to_vec();
+            block.resize(way.input.view.len, 0.0);
+            let values = self.block(way, &block)?;
+            let count = codes.len() / way.input.cols;
+            collected.extend_from_slice(&values[..count * way.output.cols]);
+        }
+        Ok(collected)
+    }
+
+    /// Runs one block through a way.
+    fn block(&mut self, way: Way, input: &[f32]) -> Result<Vec<f32>, DeviceError> {
+        self.device.write(way.input.view, HostData::Real(input))?;
+        self.device.run(way.routine, 1)?;
+        self.device.read_real(way.output.view)
+    }
+
+    fn check(&self, images: &Images) -> Result<(), TrainError> {
+        let (model, given) = (self.image, images.shape());
+        if model == given {
+            Ok(())
+        } else {
+            Err(TrainError::OtherImages { model, given })
+        }
     }
 
     /// Adds the `noise`th kind of noise to images and removes it again. They come back in blocks:
@@ -170,6 +240,8 @@ impl Inference {
         images: &Images,
         mut each: impl FnMut(usize, Restored) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.check(images)?;
+        let restore = self.way(Use::Restore)?;
         let Matrix { rows, cols, .. } = self.input;
         let mut bytes = vec![0; rows * cols];
         for (index, first) in (0..images.count).step_by(rows).enumerate() {
@@ -182,7 +254,7 @@ impl Inference {
                 // Every block draws noise of its own.
                 device.write(self.clock, HostData::Index(&[0, index as u32]))?;
                 device.run(self.corrupt[noise], 1)?;
-                device.run(self.restore, 1)?;
+                device.run(restore.routine, 1)?;
                 let mut read = |matrix: Matrix| -> Result<Vec<f32>, DeviceError> {
                     let mut values = device.read_real(matrix.view)?;
                     values.truncate(len);
@@ -191,7 +263,7 @@ impl Inference {
                 Ok(Restored {
                     clean: read(self.clean)?,
                     noisy: read(self.input)?,
-                    restored: read(self.restored)?,
+                    restored: read(restore.output)?,
                 })
             };
             each(first, run()?)?;

@@ -1,11 +1,13 @@
 //! `metrics.jsonl`: one line of JSON per epoch.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::emit::Unit;
 use crate::files::{FileError, write_atomically};
 
 /// What is known after an epoch.
@@ -19,10 +21,24 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Mean loss of the held-out images, with the evaluation noise.
     pub test_loss: f64,
+    /// What the steps note, by name.
+    #[serde(default)]
+    pub notes: NoteValues,
     /// Training images per second.
     pub images_per_second: f64,
     /// Seconds it took.
     pub seconds: f64,
+}
+
+/// The noted values of an epoch, by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NoteValues {
+    /// Means over the training steps.
+    pub train: BTreeMap<String, f64>,
+    /// Means over the held-out images.
+    pub held_out: BTreeMap<String, f64>,
+    /// What each value is a mean over.
+    pub units: BTreeMap<String, Unit>,
 }
 
 /// The file.

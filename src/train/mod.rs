@@ -1,6 +1,8 @@
 //! Training: epochs of the `train` routine, held-out losses, checkpoints, and what goes wrong.
 
 mod checkpoint;
+mod declare;
+mod feed;
 mod inference;
 mod metrics;
 mod program;
@@ -10,9 +12,11 @@ mod windows;
 pub use checkpoint::{
     Checkpoint, CheckpointError, ImportError, Imported, Progress, ReadError, Stored, Weights,
 };
+pub use declare::{Declared, tensors};
+pub use feed::Feed;
 pub use inference::{Inference, Restored};
-pub use metrics::{EpochRecord, Metrics};
-pub use program::{DataShape, EvaluationPass, Program, noise, note_loss, train_step};
+pub use metrics::{EpochRecord, Metrics, NoteValues};
+pub use program::{DataShape, EvaluationPass, Program, noise};
 pub use trainer::{Observer, Outcome, Silent, Trainer};
 
 use thiserror::Error;
@@ -21,10 +25,8 @@ use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::files::FileError;
 use crate::image::ImageShape;
-use crate::layers::Parameters;
-use crate::models::{Autoencoder, ModelError};
-use crate::plan::{PlanBuilder, PlanError};
-use crate::recipe::Recipe;
+use crate::models::{ModelError, Use};
+use crate::plan::PlanError;
 
 /// What can end a training run early.
 #[derive(Debug, Error)]
@@ -58,6 +60,50 @@ pub enum TrainError {
         /// Training images.
         images: usize,
     },
+    /// Held-out images of another size than the training images.
+    #[error(
+        "the held-out images are {held_out} (height×width×channels), the training images {train}: \
+         expected images of one size"
+    )]
+    Shapes {
+        /// One training image.
+        train: ImageShape,
+        /// One held-out image.
+        held_out: ImageShape,
+    },
+    /// As many labels as there are images, or none, and it is neither.
+    #[error("{labels} labels for {images} images: expected one for each, or none")]
+    Labels {
+        /// Labels given.
+        labels: usize,
+        /// Images given.
+        images: usize,
+    },
+    /// Images of another size than the model's.
+    #[error("the images are {given} (height×width×channels), and the model was trained on {model}")]
+    OtherImages {
+        /// What the model takes.
+        model: ImageShape,
+        /// What it is given.
+        given: ImageShape,
+    },
+    /// Weights of another model.
+    #[error("these weights are of another model than the recipe's: {0}")]
+    OtherModel(String),
+    /// A model is asked for something it is not made for.
+    #[error(
+        "a model of kind \"{kind}\" cannot {}: it can {}",
+        which.name(),
+        uses.iter().map(|which| which.name()).collect::<Vec<_>>().join(" and ")
+    )]
+    NoSuchUse {
+        /// The model's kind.
+        kind: &'static str,
+        /// What it is asked for.
+        which: Use,
+        /// What it can do.
+        uses: &'static [Use],
+    },
     /// The loss is NaN or infinite.
     #[error(
         "the loss is {loss} at step {step} (epoch {epoch}): the first buffer that is not finite is \
@@ -76,11 +122,4 @@ pub enum TrainError {
         /// The launch that wrote it.
         launch: String,
     },
-}
-
-/// The tensors of a recipe's model for images of a shape.
-pub fn declare(recipe: &Recipe, image: ImageShape) -> Result<Parameters, ModelError> {
-    let mut plan = PlanBuilder::new();
-    let model = Autoencoder::new(&mut plan, &recipe.model.shape(image))?;
-    Ok(model.parameters)
 }

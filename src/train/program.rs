@@ -2,20 +2,19 @@
 
 use std::sync::Arc;
 
-use crate::buffer::{Element, Matrix, View};
+use crate::buffer::{Element, View};
+use crate::emit::{Emitted, Group, Mode, Note, Tensor};
 use crate::image::ImageShape;
-use crate::kernels::adam::{Adam, Hyperparameters};
 use crate::kernels::clock::Advance;
-use crate::kernels::gather::{Gather, Noise};
-use crate::kernels::loss::{self, Loss};
-use crate::kernels::random::Stream;
+use crate::kernels::gather::Noise;
+use crate::kernels::random::Streams;
 use crate::kernels::warp::Warp;
-use crate::layers::{Mode, Parameters};
-use crate::models::Autoencoder;
-use crate::plan::{Plan, PlanBuilder, RoutineId};
+use crate::models::Task;
+use crate::plan::{Pass, Plan, PlanBuilder, RoutineId};
 use crate::recipe::Recipe;
 
-use super::TrainError;
+use super::declare::{Declared, tensors};
+use super::{Feed, TrainError};
 
 /// Images at a time where none are trained on: as many as MNIST's 500 of other sizes.
 pub(super) fn evaluation_batch(image: ImageShape) -> usize {
@@ -38,38 +37,36 @@ pub struct EvaluationPass {
     pub rows: usize,
     /// First image of this pass.
     pub first: usize,
-    /// `[at_a_time]`
-    pub losses: View,
+    /// What each batch notes, `[at_a_time]` each.
+    pub notes: Vec<Note>,
 }
 
 /// A plan that trains, with the views through which the host takes part.
+#[derive(Debug)]
 pub struct Program {
     /// The plan.
     pub plan: Arc<Plan>,
-    /// The model's tensors.
-    pub parameters: Parameters,
+    /// The model's tensors, in order of declaration.
+    pub tensors: Vec<Tensor>,
+    /// Parameters that are updated together, with their optimisers.
+    pub groups: Vec<Group>,
     /// One training step.
     pub train: RoutineId,
+    /// What each step of an epoch notes, `[steps]` each.
+    pub notes: Vec<Note>,
     /// Steps per epoch: whole batches only. The shuffle decides anew each epoch which images the
     /// ragged rest leaves out.
     pub steps: usize,
     /// Steps whose images the device holds at a time; all of them if it holds the whole set.
     pub window: usize,
-    /// Training images, bytes: all of them, or those of a window in this epoch's order.
-    pub images: View,
-    /// Which of these images each step takes, `[steps · batch]`: the epoch's shuffle, or one after
-    /// the other, from the first again in every window.
-    pub order: View,
+    /// Training images: all of them, or those of a window in this epoch's order. The order is
+    /// `[steps · batch]`: the epoch's shuffle, or one after the other, from the first again in every
+    /// window.
+    pub training: Feed,
     /// `[position, step]`
     pub clock: View,
-    /// Adam's `[steps, 2]`.
-    pub schedule: View,
-    /// Loss of each step of this epoch.
-    pub losses: View,
-    /// Held-out images, bytes, some batches at a time.
-    pub held_out: View,
-    /// Indices of those images: one after the other.
-    pub held_out_order: View,
+    /// Held-out images, some batches at a time, one after the other.
+    pub held_out: Feed,
     /// Full batches, and the ragged rest as a pass of its own: every image counts.
     pub evaluation: Vec<EvaluationPass>,
 }
@@ -83,10 +80,22 @@ pub struct DataShape {
     pub held_out: usize,
     /// One image.
     pub image: ImageShape,
+    /// Classes of the images; 0 if they have no labels.
+    pub classes: usize,
 }
 
-/// The recipe's noise, drawn from one stream.
-pub fn noise(recipe: &Recipe, stream: Stream) -> Noise {
+impl DataShape {
+    /// What a model of these images is made for.
+    pub fn task(&self) -> Task {
+        Task {
+            image: self.image,
+            classes: self.classes,
+        }
+    }
+}
+
+/// The recipe's noise, drawn from these streams.
+pub fn noise(recipe: &Recipe, streams: Streams) -> Noise {
     Noise {
         warp: Warp {
             shift: recipe.noise.shift,
@@ -97,7 +106,7 @@ pub fn noise(recipe: &Recipe, stream: Stream) -> Noise {
         gaussian: recipe.noise.gaussian,
         masking: recipe.noise.masking,
         seed: recipe.train.seed,
-        stream,
+        streams,
     }
 }
 
@@ -113,59 +122,62 @@ impl Program {
     /// The same in a plan of a particular kind, a [guarded](PlanBuilder::guarded) one, say, for a
     /// device that holds the images of `window` steps at a time.
     pub fn in_plan(
-        mut plan: PlanBuilder,
+        plan: PlanBuilder,
         recipe: &Recipe,
         data: DataShape,
         window: usize,
         memory: u64,
     ) -> Result<Program, TrainError> {
-        let model = Autoencoder::new(&mut plan, &recipe.model.shape(data.image))?;
-        let features = data.image.features();
         let batch = recipe.train.batch;
-        let steps = data.train / batch;
+        let steps = data.train.checked_div(batch).unwrap_or(0);
+        if steps == 0 {
+            let images = data.train;
+            return Err(TrainError::BatchTooLarge { batch, images });
+        }
+        let Declared {
+            mut emission,
+            model,
+        } = Declared::new(plan, recipe, data.task(), steps)?;
         let window = window.clamp(1, steps);
-        let resident = match window == steps {
-            true => data.train, // the shuffle may choose any of them
-            false => window * batch,
+        let resident = if window == steps {
+            data.train // the shuffle may choose any of them
+        } else {
+            window * batch
         };
-        let images = plan.persistent("train.images", Element::Byte, resident * features);
-        let order = plan.persistent("train.order", Element::Index, steps * batch);
-        let clock = plan.persistent("clock", Element::Index, 2);
-        let schedule = plan.persistent("adam.schedule", Element::Real, 2 * steps);
-        let losses = plan.persistent("train.losses", Element::Real, steps);
-
-        let train = plan.begin("train");
-        let source = Source {
-            images,
-            order,
-            clock,
-            image: data.image,
-            noise: noise(recipe, Stream::Training),
+        let clock = emission.plan.persistent("clock", Element::Index, 2);
+        let mut feed = |name: &str, images: usize, order: usize, streams| {
+            let plan = &mut emission.plan;
+            let mut indices =
+                |what, len| plan.persistent(format!("{name}.{what}"), Element::Index, len);
+            let order = indices("order", order);
+            let labels = model.reads_labels().then(|| indices("labels", images));
+            let bytes = images * data.image.features();
+            Feed {
+                images: plan.persistent(format!("{name}.images"), Element::Byte, bytes),
+                labels,
+                order,
+                image: data.image,
+                noise: noise(recipe, streams),
+            }
         };
-        let (clean, noisy) = source.gather(&mut plan, batch);
-        train_step(&mut plan, &model, clean, noisy, clock, losses);
-        plan.launch(
-            "adam",
-            Adam {
-                parameters: plan.whole(model.parameters.values),
-                gradients: plan.whole(model.parameters.gradients),
-                mean: plan.whole(model.parameters.mean),
-                variance: plan.whole(model.parameters.variance),
-                schedule,
-                clock,
-                hyper: Hyperparameters::default(),
-                ends: model.parameters.ends(),
-            },
-        );
-        plan.launch("clock", Advance { clock });
-
-        let mut evaluation = Vec::new();
+        let training = feed("train", resident, steps * batch, Streams::TRAINING);
         let per_batch = evaluation_batch(data.image);
         let (full, rest) = (data.held_out / per_batch, data.held_out % per_batch);
-        let at_a_time = (HELD_OUT_BYTES / (per_batch * features)).clamp(1, full.max(1));
+        let at_a_time = HELD_OUT_BYTES / (per_batch * data.image.features());
+        let at_a_time = at_a_time.clamp(1, full.max(1));
         let most = (at_a_time * per_batch).min(data.held_out);
-        let held_out = plan.persistent("held_out.images", Element::Byte, most * features);
-        let held_out_order = plan.persistent("held_out.order", Element::Index, most);
+        let held_out = feed("held_out", most, most, Streams::EVALUATION);
+
+        let mut e = emission.begin_step("train", Mode::Training, clock, steps);
+        let rows = training.batch(&mut e, batch);
+        model.train(&mut e, &rows);
+        e.at("clock", Pass::Update).launch("", Advance { clock });
+        let Emitted {
+            routine: train,
+            notes,
+        } = e.end();
+
+        let mut evaluation = Vec::new();
         let passes = [
             ("evaluate", full, at_a_time, per_batch, 0),
             ("evaluate rest", 1, 1, rest, full * per_batch),
@@ -174,132 +186,33 @@ impl Program {
             if batches * rows == 0 {
                 continue;
             }
-            let losses = plan.persistent(format!("{name}.losses"), Element::Real, at_a_time);
-            let routine = plan.begin(name);
-            let source = Source {
-                images: held_out,
-                order: held_out_order,
-                clock,
-                image: data.image,
-                noise: noise(recipe, Stream::Evaluation),
-            };
-            let (clean, noisy) = source.gather(&mut plan, rows);
-            let (code, _) = model.encoder.forward(&mut plan, noisy, Mode::Evaluation);
-            let (y, _) = model.decoder.forward(&mut plan, code, Mode::Evaluation);
-            note_loss(&mut plan, model.loss, [y.view, clean.view], clock, losses);
-            plan.launch("clock", Advance { clock });
+            let mut e = emission.begin_step(name, Mode::Evaluation, clock, at_a_time);
+            let batch = held_out.batch(&mut e, rows);
+            model.measure(&mut e, &batch);
+            e.at("clock", Pass::Update).launch("", Advance { clock });
+            let Emitted { routine, notes } = e.end();
             evaluation.push(EvaluationPass {
                 routine,
                 batches,
                 at_a_time,
                 rows,
                 first,
-                losses,
+                notes,
             });
         }
+        let groups = emission.groups().to_vec();
         Ok(Program {
-            plan: Arc::new(plan.finish(memory)?),
-            parameters: model.parameters,
+            plan: Arc::new(emission.plan.finish(memory)?),
+            tensors: tensors(model.as_ref()),
+            groups,
             train,
+            notes,
             steps,
             window,
-            images,
-            order,
+            training,
             clock,
-            schedule,
-            losses,
             held_out,
-            held_out_order,
             evaluation,
         })
     }
-}
-
-/// Where batches come from.
-struct Source {
-    images: View,
-    order: View,
-    clock: View,
-    image: ImageShape,
-    noise: Noise,
-}
-
-impl Source {
-    /// Appends the gathering of a batch. Returns it clean and noisy, `[rows, features]`.
-    fn gather(self, plan: &mut PlanBuilder, rows: usize) -> (Matrix, Matrix) {
-        let features = self.image.features();
-        let clean = plan.temporary_matrix("clean", rows, features);
-        let noisy = plan.temporary_matrix("noisy", rows, features);
-        plan.launch(
-            "gather",
-            Gather {
-                images: self.images,
-                order: self.order,
-                clock: self.clock,
-                image: self.image,
-                clean,
-                noisy,
-                noise: self.noise,
-            },
-        );
-        (clean, noisy)
-    }
-}
-
-/// Appends forward, loss and backward of one batch: everything but gathering and Adam.
-pub fn train_step(
-    plan: &mut PlanBuilder,
-    model: &Autoencoder,
-    clean: Matrix,
-    noisy: Matrix,
-    clock: View,
-    losses: View,
-) {
-    let (code, encoder) = model.encoder.forward(plan, noisy, Mode::Training);
-    let (y, decoder) = model.decoder.forward(plan, code, Mode::Training);
-    note_loss(plan, model.loss, [y.view, clean.view], clock, losses);
-    let dy = plan.temporary_matrix("dy", y.rows, y.cols);
-    plan.launch(
-        "loss gradient",
-        loss::Gradient {
-            y: y.view,
-            target: clean.view,
-            dy: dy.view,
-            loss: model.loss,
-        },
-    );
-    let d_code = model
-        .decoder
-        .backward(plan, &decoder, dy, true)
-        .expect("asked for");
-    model.encoder.backward(plan, &encoder, d_code, false);
-}
-
-/// Appends the mean loss over all elements of `y`, noted in `losses` at the clock's position.
-pub fn note_loss(
-    plan: &mut PlanBuilder,
-    loss: Loss,
-    [y, target]: [View; 2],
-    clock: View,
-    losses: View,
-) {
-    let partial = plan.temporary("loss.partial", y.len.div_ceil(loss::BLOCK));
-    plan.launch(
-        "loss, blocks",
-        loss::Partial {
-            y,
-            target,
-            partial,
-            loss,
-        },
-    );
-    plan.launch(
-        "loss",
-        loss::Finish {
-            partial,
-            elements: y.len,
-            clock,
-            losses,
-        },
-    );
 }

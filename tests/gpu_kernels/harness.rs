@@ -206,6 +206,30 @@ impl Ready {
         }
     }
 
+    /// Values that were given for a view.
+    pub fn given(&self, view: View) -> Vec<f64> {
+        let mut given = self.case.reals.iter().rev();
+        let (_, values) = given.find(|(of, _)| *of == view).expect("given");
+        values.iter().map(|&value| value.into()).collect()
+    }
+
+    /// Runs on the CPU in f64. Returns what a view holds then.
+    pub fn doubles(&self, view: View) -> Vec<f64> {
+        let team = Cpu::<f64>::team(2).expect("threads");
+        let mut device = Cpu::<f64>::new(self.plan.clone(), team);
+        self.run(&mut device);
+        device.reals(view).to_vec()
+    }
+
+    /// Whether the CPU in f64 gives the values of a definition, but for rounding: 1e-13 of each value and
+    /// of 1.
+    pub fn agrees(&self, view: View, definition: &[f64]) -> bool {
+        let got = self.doubles(view);
+        assert_eq!(got.len(), definition.len());
+        let close = |(&a, &b): (&f64, &f64)| (a - b).abs() <= 1e-13 * (1.0 + b.abs());
+        got.iter().zip(definition).all(close)
+    }
+
     fn bits(&self, gpu: &mut Gpu, view: View) -> Vec<u32> {
         match self.plan.buffer(view).element {
             Element::Index => gpu.read_index(view).expect("readable"),

@@ -18,6 +18,7 @@ mod gemm_ladder;
 #[path = "../common/geometry.rs"]
 mod geometry;
 mod harness;
+mod models;
 mod nearest;
 mod products;
 
@@ -30,7 +31,7 @@ use diabolo::kernels::column_sum::{ColumnSumFinish, ColumnSumPartial, blocks};
 use diabolo::kernels::gather::{Gather, Noise};
 use diabolo::kernels::gemm::Gemm;
 use diabolo::kernels::loss::{self, Loss};
-use diabolo::kernels::random::Stream;
+use diabolo::kernels::random::Streams;
 use diabolo::kernels::warp::Warp;
 use diabolo::kernels::{Activation, activation};
 use rand::RngExt;
@@ -334,6 +335,7 @@ fn losses_and_their_gradients() {
                 target: test.uniform("target", len, 0.0..1.0),
                 dy: test.output("dy", len),
                 loss,
+                divisor: len as f64,
             };
             let bound = 20.0 * EPSILON * 10.0 / len as f64;
             test.finish(kernel).compare(&adapter, |_, _, _| bound);
@@ -343,9 +345,9 @@ fn losses_and_their_gradients() {
         let mut test = Case::new(blocks);
         let kernel = loss::Finish {
             partial: test.real("partial", blocks),
-            elements: 1000,
+            divisor: 1000.0,
             clock: test.index("clock", vec![3, 77]),
-            losses: test.real("losses", 9),
+            note: test.real("note", 9),
         };
         let bound = 4.0 * (blocks as f64).sqrt() * EPSILON * blocks as f64 / 1000.0;
         test.finish(kernel)
@@ -406,7 +408,7 @@ fn gather_draws_the_same_noise_and_the_same_masks() {
                     gaussian,
                     masking,
                     seed: 0x0123_4567_89AB_CDEF,
-                    stream: Stream::Training,
+                    streams: Streams::TRAINING,
                 },
             };
             // A division to 2.5 ulps; a normal deviate, below 6, from polynomials good to some

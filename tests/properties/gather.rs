@@ -3,7 +3,7 @@
 use diabolo::device::Device;
 use diabolo::image::ImageShape;
 use diabolo::kernels::gather::{Gather, Noise};
-use diabolo::kernels::random::Stream;
+use diabolo::kernels::random::Streams;
 use diabolo::kernels::warp::Warp;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -27,24 +27,24 @@ struct Batch {
     position: usize,
     step: u32,
     seed: u64,
-    stream: Stream,
+    streams: Streams,
 }
 
 fn batch(
     rows: impl Strategy<Value = usize>,
     width: impl Strategy<Value = usize>,
 ) -> impl Strategy<Value = Batch> {
-    let stream = select(vec![Stream::Training, Stream::Evaluation]);
+    let streams = select(vec![Streams::TRAINING, Streams::EVALUATION]);
     let size = (1..=4usize, width, 1..=3usize);
     let clock = (0..BATCHES, any::<u32>());
-    (rows, size, clock, any::<u64>(), stream).prop_map(
-        |(rows, (height, width, channels), (position, step), seed, stream)| Batch {
+    (rows, size, clock, any::<u64>(), streams).prop_map(
+        |(rows, (height, width, channels), (position, step), seed, streams)| Batch {
             rows,
             size: [height, width, channels],
             position,
             step,
             seed,
-            stream,
+            streams,
         },
     )
 }
@@ -67,7 +67,7 @@ impl Batch {
             gaussian,
             masking,
             seed: self.seed,
-            stream: self.stream,
+            streams: self.streams,
         }
     }
 
@@ -195,15 +195,16 @@ fn noise_is_a_function_of_seed_stream_and_step() {
         let draw = |batch: Batch| batch.gather(batch.noise(0.5, 0.3)).noisy;
         let first = draw(batch);
         prop_assert!(first == draw(batch), "drawn again, it differs");
-        let stream = match batch.stream {
-            Stream::Training => Stream::Evaluation,
-            Stream::Evaluation => Stream::Training,
+        let streams = if batch.streams == Streams::TRAINING {
+            Streams::EVALUATION
+        } else {
+            Streams::TRAINING
         };
         let (step, seed) = (batch.step ^ 1, batch.seed ^ (1 << 40));
         for other in [
             Batch { step, ..batch },
             Batch { seed, ..batch },
-            Batch { stream, ..batch },
+            Batch { streams, ..batch },
         ] {
             let pairs = first.iter().zip(draw(other));
             // Zeros coincide where both are masked: in 0.3² of all places.

@@ -72,15 +72,16 @@ fn a_loss_is_the_mean_of_its_terms_at_the_clock_s_position_and_its_gradient_thei
         });
         bench.launch(Finish {
             partial,
-            elements,
+            divisor: elements as f64,
             clock,
-            losses,
+            note: losses,
         });
         bench.launch(Gradient {
             y,
             target,
             dy,
             loss,
+            divisor: elements as f64,
         });
         bench.check(&[("losses", losses, &expected), ("dy", dy, &slopes)])
     });

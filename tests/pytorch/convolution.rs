@@ -3,9 +3,10 @@
 //! double precision every product and sum is exact, in whatever order: convolutions must agree to the
 //! last bit.
 
+use diabolo::emit::Parameters;
 use diabolo::kernels::upsample::Enlargement;
 use diabolo::kernels::{Activation, Window};
-use diabolo::layers::{AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d, Parameters, Upsample2d};
+use diabolo::layers::{AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d, Upsample2d};
 use diabolo::plan::PlanBuilder;
 
 use crate::harness::{Case, Family, Make, Reference, SINGLE, alone, check_layers};

@@ -8,7 +8,8 @@ use diabolo::buffer::{Element, View};
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{Gpu, GpuOptions};
 use diabolo::device::{Device, HostData};
-use diabolo::layers::{Layout, Mode, Parameters, Role, Stack};
+use diabolo::emit::{Emission, Gradient, Layout, Mode, Parameters, Role};
+use diabolo::layers::{Layer, Stack};
 use diabolo::plan::{Plan, PlanBuilder, RoutineId};
 use safetensors::SafeTensors;
 
@@ -173,10 +174,10 @@ impl On<'_> {
 pub type Make<'a> = dyn Fn(&mut PlanBuilder, &mut Parameters) -> Stack + 'a;
 
 /// A stack of one layer.
-pub fn alone(layer: impl diabolo::layers::Layer + 'static) -> Stack {
-    Stack {
-        layers: vec![Box::new(layer)],
-    }
+pub fn alone(layer: impl Layer + 'static) -> Stack {
+    let mut stack = Stack::default();
+    stack.push(layer);
+    stack
 }
 
 /// What layers are given, all in PyTorch's order, and where its results are.
@@ -194,20 +195,27 @@ pub struct Case<'a> {
 /// Layers forward and backward, every gradient and every running statistic.
 pub fn check_layers(family: &mut Family, case: &Case, make: &Make) {
     let (prefix, [rows, cols]) = (&case.prefix, case.shape);
-    let mut plan = PlanBuilder::new();
-    let mut parameters = Parameters::new(&mut plan);
-    let layers = make(&mut plan, &mut parameters);
+    let mut emission = Emission::of_gradients(PlanBuilder::new(), 0);
+    let plan = &mut emission.plan;
+    let mut parameters = Parameters::new(plan);
+    let layers = make(plan, &mut parameters);
     let x = plan
         .persistent("x", Element::Real, rows * cols)
         .matrix(rows, cols);
     let dy = plan.persistent("dy", Element::Real, case.dy.len());
-    let routine = plan.begin("both");
-    let (y, saved) = layers.forward(&mut plan, x, Mode::Training);
-    let dx = layers.backward(&mut plan, &saved, dy.matrix(y.rows, y.cols), true);
-    let dx = dx.expect("asked for");
-    plan.keep(y.view);
-    plan.keep(dx.view);
-    let plan = plan.finish(u64::MAX).expect("fits");
+    let mut e = emission.begin("both", Mode::Training);
+    let (y, saved) = layers.forward(&mut e, x);
+    let dy_of_y = Gradient::new(dy.matrix(y.rows, y.cols));
+    let dx = layers.backward(&mut e, saved, dy_of_y).matrix();
+    e.keep(y.view);
+    e.keep(dx.view);
+    e.update(&parameters);
+    let routine = e.end().routine;
+    let gradients = emission
+        .witnesses()
+        .first()
+        .map(|witness| witness.gradients);
+    let plan = emission.plan.finish(u64::MAX).expect("fits");
     let what = |tensor: &str| tensor.trim_start_matches("layer.").to_owned();
     family.on_every_device(plan, |on| {
         for tensor in &parameters.tensors {
@@ -225,12 +233,12 @@ pub fn check_layers(family: &mut Family, case: &Case, make: &Make) {
         check("dx", dx.view, &Layout::vector(dx.view.len));
         for tensor in &parameters.tensors {
             let what = what(&tensor.name);
-            let gradient = View {
-                buffer: parameters.gradients,
-                ..tensor.value
-            };
             match tensor.role {
-                Role::Parameter => check(&format!("d_{what}"), gradient, &tensor.layout),
+                Role::Parameter => {
+                    let all = gradients.expect("of every parameter");
+                    let gradient = all.part(tensor.value.offset, tensor.value.len);
+                    check(&format!("d_{what}"), gradient, &tensor.layout);
+                }
                 Role::Running => {
                     check(
                         &what.replace("running", "new"),

@@ -14,15 +14,17 @@ mod program;
 mod round_trip;
 
 use diabolo::buffer::{Element, View};
+use diabolo::emit::{Emission, Group, Init, Layout, Mode, Note, Optimiser, Parameters, Tensor};
 use diabolo::image::ImageShape;
 use diabolo::kernels::Activation;
-use diabolo::kernels::adam::{Adam, Hyperparameters};
+use diabolo::kernels::adam::Hyperparameters;
 use diabolo::kernels::clock::Advance;
-use diabolo::kernels::loss::{self, Loss};
-use diabolo::layers::{ActivationLayer, BatchNorm, Dense, Layer, Layout, Mode, Parameters, Stack};
-use diabolo::models::{Autoencoder, Pool, Shape, Stage};
-use diabolo::plan::{PlanBuilder, RoutineId};
-use diabolo::train::{note_loss, train_step};
+use diabolo::kernels::elementwise::Copy;
+use diabolo::kernels::loss::Loss;
+use diabolo::layers::{ActivationLayer, BatchNorm, Dense, Layer};
+use diabolo::models::{AutoencoderSettings, Batch, Convolution, Pool, Settings, Size, Task, Use};
+use diabolo::objective::{Per, reconstruction};
+use diabolo::plan::{Pass, PlanBuilder, RoutineId};
 
 use harness::{Case, Family, Make, Reference, SINGLE, TRAINED, alone, check_layers};
 
@@ -72,12 +74,9 @@ fn activations_as_layers_of_their_own() {
             let dense = Dense::new(plan, parameters, "layer", [9, 5], 1.0);
             let dense = dense.with_bias(plan, parameters, Activation::Identity);
             let name = name.to_owned();
-            Stack {
-                layers: vec![
-                    Box::new(dense),
-                    Box::new(ActivationLayer { name, activation }),
-                ],
-            }
+            let mut stack = alone(dense);
+            stack.push(ActivationLayer { name, activation });
+            stack
         };
         check(&mut family, &reference, format!("dense.{name}"), &make);
     }
@@ -103,16 +102,18 @@ fn batch_norm_in_evaluation() {
     for (name, activation) in ACTIVATIONS {
         let prefix = format!("batch_norm.{name}");
         let (values, shape) = reference.tensor(&format!("{prefix}.x"));
-        let mut plan = PlanBuilder::new();
-        let mut parameters = Parameters::new(&mut plan);
-        let norm = BatchNorm::new(&mut plan, &mut parameters, "layer", 7, activation);
+        let mut emission = Emission::new(PlanBuilder::new(), 0);
+        let plan = &mut emission.plan;
+        let mut parameters = Parameters::new(plan);
+        let norm = BatchNorm::new(plan, &mut parameters, "layer", 7, activation);
         let x = plan
             .persistent("x", Element::Real, values.len())
             .matrix(shape[0], shape[1]);
-        let routine = plan.begin("evaluate");
-        let y = norm.forward(&mut plan, x, Mode::Evaluation).y.view;
-        plan.keep(y);
-        family.on_every_device(plan.finish(u64::MAX).expect("fits"), |on| {
+        let mut e = emission.begin("evaluate", Mode::Evaluation);
+        let y = norm.forward(&mut e, x).0.view;
+        e.keep(y);
+        let routine = e.end().routine;
+        family.on_every_device(emission.plan.finish(u64::MAX).expect("fits"), |on| {
             for tensor in &parameters.tensors {
                 // The statistics that the training step has left.
                 let name = tensor.name.replace("layer.running", "layer.new");
@@ -137,23 +138,18 @@ fn losses() {
     ] {
         let values = |what: &str| reference.values(&format!("loss.{name}.{what}"));
         let elements = values("y").len();
-        let mut plan = PlanBuilder::new();
+        let mut emission = Emission::new(PlanBuilder::new(), 0);
+        let plan = &mut emission.plan;
         let clock = plan.persistent("clock", Element::Index, 2);
-        let [y, target, dy] =
-            ["y", "target", "dy"].map(|n| plan.persistent(n, Element::Real, elements));
-        let losses = plan.persistent("losses", Element::Real, 1);
-        let routine = plan.begin("loss");
-        note_loss(&mut plan, loss, [y, target], clock, losses);
-        plan.launch(
-            "gradient",
-            loss::Gradient {
-                y,
-                target,
-                dy,
-                loss,
-            },
-        );
-        family.on_every_device(plan.finish(u64::MAX).expect("fits"), |on| {
+        let [y, target] = ["y", "target"].map(|n| plan.persistent(n, Element::Real, elements));
+        let mut e = emission.begin_step("loss", Mode::Training, clock, 1);
+        let [of_y, of_target] = [y, target].map(|view| view.matrix(1, elements));
+        let dy = reconstruction(&mut e, loss, Per::Element, of_y, of_target);
+        let dy = dy.matrix().view;
+        e.keep(dy);
+        let emitted = e.end();
+        let (routine, losses) = (emitted.routine, emitted.notes[0].values);
+        family.on_every_device(emission.plan.finish(u64::MAX).expect("fits"), |on| {
             on.write(y, &values("y"));
             on.write(target, &values("target"));
             on.run(routine);
@@ -163,22 +159,13 @@ fn losses() {
     }
 }
 
-/// Adam's launch and the clock's, over all of a model's parameters.
-fn emit_adam(plan: &mut PlanBuilder, parameters: &Parameters, schedule: View, clock: View) {
-    plan.launch(
-        "adam",
-        Adam {
-            parameters: plan.whole(parameters.values),
-            gradients: plan.whole(parameters.gradients),
-            mean: plan.whole(parameters.mean),
-            variance: plan.whole(parameters.variance),
-            schedule,
-            clock,
-            hyper: Hyperparameters::default(),
-            ends: parameters.ends(),
-        },
-    );
-    plan.launch("clock", Advance { clock });
+/// Lets updates of these parameters be Adam's. Returns where its schedule of 20 steps lies.
+fn adam(emission: &mut Emission, parameters: &Parameters) -> View {
+    let optimiser = Optimiser::Adam(Hyperparameters::default());
+    let group = Group::new(&mut emission.plan, parameters, optimiser, 20);
+    let schedule = group.schedule;
+    emission.add_group(group);
+    schedule
 }
 
 fn schedule(steps: u64, rate: f64) -> Vec<f64> {
@@ -190,20 +177,27 @@ fn schedule(steps: u64, rate: f64) -> Vec<f64> {
 fn adam_over_twenty_steps() {
     let reference = Reference::open("reference.safetensors");
     let gradients = reference.values("adam.gradients");
-    let mut plan = PlanBuilder::new();
-    let mut parameters = Parameters::new(&mut plan);
-    let init = diabolo::layers::Init::Constant(0.0);
-    let p = parameters.parameter(&mut plan, "p".to_owned(), 50, Layout::vector(50), init);
+    let mut emission = Emission::new(PlanBuilder::new(), 0);
+    let plan = &mut emission.plan;
+    let mut parameters = Parameters::new(plan);
+    let (layout, init) = (Layout::vector(50), Init::Constant(0.0));
+    let p = parameters.parameter(plan, "p".to_owned(), 50, layout, init);
     let clock = plan.persistent("clock", Element::Index, 2);
-    let rates = plan.persistent("schedule", Element::Real, 40);
-    let routine = plan.begin("step");
-    emit_adam(&mut plan, &parameters, rates, clock);
+    let given = plan.persistent("given", Element::Real, 50);
+    let rates = adam(&mut emission, &parameters);
+    let mut e = emission.begin_step("step", Mode::Training, clock, 20);
+    let mut at = e.at("p", Pass::Backward);
+    at.learn([p], |e, [y]| e.launch("", Copy { x: given, y }));
+    e.update(&parameters);
+    e.at("clock", Pass::Update).launch("", Advance { clock });
+    let routine = e.end().routine;
+    let plan = emission.plan;
     let mut family = Family::new("adam, 20 steps", TRAINED);
     family.on_every_device(plan.finish(u64::MAX).expect("fits"), |on| {
         on.write(p.value, &reference.values("adam.p"));
         on.write(rates, &schedule(20, 1e-2));
         for gradient in gradients.chunks_exact(50) {
-            on.write(p.gradient, gradient);
+            on.write(given, gradient);
             on.run(routine);
         }
         on.check("p", p.value, &reference.values("adam.after"));
@@ -212,55 +206,61 @@ fn adam_over_twenty_steps() {
 
 /// A model's routines and what the test touches of it.
 struct Model {
-    parameters: Parameters,
+    tensors: Vec<Tensor>,
     step: RoutineId,
     encode: RoutineId,
     clean: View,
     noisy: View,
     codes: View,
-    losses: View,
+    notes: Vec<Note>,
     schedule: View,
 }
 
-fn model(plan: &mut PlanBuilder, shape: &Shape, batch: usize) -> Model {
-    let model = Autoencoder::new(plan, shape).expect("fits");
+fn model(settings: &Settings, image: ImageShape, batch: usize) -> (Model, PlanBuilder) {
+    let mut emission = Emission::new(PlanBuilder::new(), 0);
+    let plan = &mut emission.plan;
+    let model = settings.build(plan, Task { image, classes: 0 });
+    let model = model.expect("fits");
     let clock = plan.persistent("clock", Element::Index, 2);
-    let losses = plan.persistent("losses", Element::Real, 20);
-    let schedule = plan.persistent("schedule", Element::Real, 40);
-    let features = shape.image.features();
+    let features = image.features();
     let [clean, noisy] = ["clean", "noisy"].map(|name| {
         plan.persistent(name, Element::Real, batch * features)
             .matrix(batch, features)
     });
-    let step = plan.begin("step");
-    train_step(plan, &model, clean, noisy, clock, losses);
-    emit_adam(plan, &model.parameters, schedule, clock);
-    let encode = plan.begin("encode");
-    let (codes, _) = model.encoder.forward(plan, clean, Mode::Evaluation);
-    plan.keep(codes.view);
-    Model {
-        parameters: model.parameters,
-        step,
+    let schedule = adam(&mut emission, model.parameters()[0]);
+    let mut e = emission.begin_step("step", Mode::Training, clock, 20);
+    let labels = None;
+    model.train(
+        &mut e,
+        &Batch {
+            clean,
+            noisy,
+            labels,
+        },
+    );
+    e.at("clock", Pass::Update).launch("", Advance { clock });
+    let step = e.end();
+    let mut e = emission.begin("encode", Mode::Evaluation);
+    let codes = model.emit_use(&mut e, Use::Encode, clean);
+    e.keep(codes.view);
+    let encode = e.end().routine;
+    let model = Model {
+        tensors: model.parameters()[0].tensors.clone(),
+        step: step.routine,
         encode,
         clean: clean.view,
         noisy: noisy.view,
         codes: codes.view,
-        losses,
+        notes: step.notes,
         schedule,
-    }
+    };
+    (model, emission.plan)
 }
 
 /// 12-9-7-3 and its mirror.
-fn dense_shape(loss: Loss) -> Shape {
-    Shape {
-        image: image(1, 12, 1),
-        convolutions: vec![],
-        hidden: vec![9, 7],
-        activation: Activation::Relu,
-        code: 3,
-        code_activation: Activation::Relu,
-        loss,
-    }
+fn dense_model(loss: Loss) -> Settings {
+    let dense = AutoencoderSettings::dense(&[9, 7], 3);
+    Settings::Autoencoder(AutoencoderSettings { loss, ..dense })
 }
 
 fn image(height: usize, width: usize, channels: usize) -> ImageShape {
@@ -272,41 +272,39 @@ fn image(height: usize, width: usize, channels: usize) -> ImageShape {
 }
 
 /// Two convolutions with a pooling between them, on colour images.
-fn convolutional_shape() -> Shape {
-    let stage = |channels, stride, pool| Stage {
+fn convolutional_model() -> Settings {
+    let convolution = |channels, stride, pool| Convolution {
         channels,
-        kernel: [3; 2],
-        stride: [stride; 2],
-        padding: [1; 2],
-        dilation: [1; 2],
+        kernel: Size::Both(3),
+        stride: Size::Both(stride),
+        padding: Some(Size::Both(1)),
+        dilation: Size::Both(1),
         pool,
     };
-    Shape {
-        image: image(12, 8, 3),
-        convolutions: vec![stage(4, 1, Some(Pool::Max)), stage(5, 2, None)],
-        hidden: vec![6],
+    Settings::Autoencoder(AutoencoderSettings {
+        convolutions: vec![convolution(4, 1, Some(Pool::Max)), convolution(5, 2, None)],
         activation: Activation::Elu,
-        ..dense_shape(Loss::MeanSquaredError)
-    }
+        ..AutoencoderSettings::dense(&[6], 3)
+    })
 }
 
 #[test]
 fn whole_autoencoders_over_twenty_steps_with_the_same_noise() {
     let reference = Reference::open("reference.safetensors");
     let mut family = Family::new("models, 20 steps", TRAINED);
-    for (name, shape, batch) in [
-        ("mse", dense_shape(Loss::MeanSquaredError), 33),
-        ("bce", dense_shape(Loss::BinaryCrossEntropy), 33),
-        ("conv", convolutional_shape(), 5),
+    let (row, colour) = (image(1, 12, 1), image(12, 8, 3));
+    for (name, settings, image, batch) in [
+        ("mse", dense_model(Loss::MeanSquaredError), row, 33),
+        ("bce", dense_model(Loss::BinaryCrossEntropy), row, 33),
+        ("conv", convolutional_model(), colour, 5),
     ] {
-        let values_per_batch = batch * shape.image.features();
+        let values_per_batch = batch * image.features();
         let prefix = format!("model.{name}");
         let values = |what: &str| reference.values(&format!("{prefix}.{what}"));
         let (clean, noisy) = (values("clean"), values("noisy"));
-        let mut plan = PlanBuilder::new();
-        let model = model(&mut plan, &shape, batch);
+        let (model, plan) = model(&settings, image, batch);
         family.on_every_device(plan.finish(u64::MAX).expect("fits"), |on| {
-            for tensor in &model.parameters.tensors {
+            for tensor in &model.tensors {
                 let before = format!("{prefix}.before.{}", tensor.name);
                 on.write(tensor.value, &reference.stored(&before, &tensor.layout));
             }
@@ -317,8 +315,8 @@ fn whole_autoencoders_over_twenty_steps_with_the_same_noise() {
                 on.write(model.noisy, noisy);
                 on.run(model.step);
             }
-            on.check(&prefix, model.losses, &values("losses"));
-            for tensor in &model.parameters.tensors {
+            on.check(&prefix, model.notes[0].values, &values("losses"));
+            for tensor in &model.tensors {
                 let after = format!("{prefix}.after.{}", tensor.name);
                 let expected = reference.stored(&after, &tensor.layout);
                 on.check(&after, tensor.value, &expected);

@@ -10,7 +10,8 @@ use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::image::ImageShape;
-use diabolo::recipe::{PoolName, Recipe};
+use diabolo::models::{Pool, Size, Use};
+use diabolo::recipe::Recipe;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 use rand::{RngExt, SeedableRng};
@@ -90,8 +91,8 @@ fn pytorch_s_models_give_its_codes_and_its_images() {
         for (device, backend) in &backends {
             let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
             for (what, got) in [
-                ("codes", inference.encode(&images, |_| ())),
-                ("restored", inference.denoise(&images, |_| ())),
+                ("codes", inference.apply(Use::Encode, &images, |_| ())),
+                ("restored", inference.apply(Use::Restore, &images, |_| ())),
             ] {
                 let what = format!("{name}.{what}");
                 let got: Vec<f64> = got.expect("runs").into_iter().map(f64::from).collect();
@@ -163,11 +164,11 @@ fn pytorch_loads_models_and_gives_the_same_codes_and_images() {
         ..diabolo::data::Selection::named("npy")
     };
     recipe.train.batch = 8;
-    let convolutions = &mut recipe.model.convolutions;
-    convolutions[0].stride = diabolo::recipe::Size::Both(1);
-    convolutions[0].pool = Some(PoolName::Max);
-    convolutions[1].stride = diabolo::recipe::Size::Both(1);
-    convolutions[1].pool = Some(PoolName::Average);
+    let convolutions = &mut recipe.model.autoencoder_mut().expect("one").convolutions;
+    convolutions[0].stride = Size::Both(1);
+    convolutions[0].pool = Some(Pool::Max);
+    convolutions[1].stride = Size::Both(1);
+    convolutions[1].pool = Some(Pool::Average);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let values: Vec<f32> = (0..90 * 28 * 20 * 3).map(|_| rng.random()).collect();
     check_in_pytorch(&python, &recipe, (&[90, 28, 20, 3], &values));

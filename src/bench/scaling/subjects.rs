@@ -56,7 +56,7 @@ pub(super) fn subjects<'a>(
         }))],
         Axis::Width => vec![planned(Box::new(move |width| {
             let mut recipe = reference();
-            recipe.model.hidden = vec![width; 2];
+            set_widths(&mut recipe, &[width; 2], None);
             step(&recipe, backend, budget)
         }))],
         Axis::Data => {
@@ -163,7 +163,7 @@ fn step(recipe: &Recipe, backend: &Backend, budget: Duration) -> Result<Measured
     let mut trainer = Trainer::new(recipe, &images, &images.pick(&[0]), backend, None)?;
     let program = trainer.program();
     let (plan, train) = (program.plan.clone(), program.train);
-    let (clock, losses) = (program.clock, program.losses);
+    let (clock, losses) = (program.clock, program.notes[0].values);
     let device = trainer.device();
     let times = repeat(budget, || {
         device.write(clock, HostData::Index(&[0, 1]))?;
@@ -184,8 +184,7 @@ fn epoch(
     budget: Duration,
 ) -> Result<Measured, ScalingError> {
     let mut recipe = reference();
-    recipe.model.hidden = vec![128];
-    recipe.model.code = 32;
+    set_widths(&mut recipe, &[128], Some(32));
     recipe.train.batch = recipe.train.batch.min(images.count);
     let held_out = images.pick(&[0]);
     let plan = PlanBuilder::new();
@@ -207,4 +206,12 @@ fn epoch(
         Ok(())
     })?;
     Ok(Measured { times, memory })
+}
+
+/// Gives an autoencoder other widths.
+fn set_widths(recipe: &mut Recipe, hidden: &[usize], code: Option<usize>) {
+    if let Some(model) = recipe.model.autoencoder_mut() {
+        model.hidden = hidden.to_vec();
+        model.code = code.unwrap_or(model.code);
+    }
 }

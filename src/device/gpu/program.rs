@@ -204,7 +204,7 @@ impl Gpu {
         let bindings = context
             .device
             .create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&launch.label),
+                label: Some(&launch.label.to_string()),
                 layout: &pipeline.layout,
                 entries: &entries,
             });

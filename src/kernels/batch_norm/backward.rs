@@ -36,7 +36,11 @@ pub struct BackwardPartial {
 
 impl Kernel for BackwardPartial {
     const NAME: &'static str = "batch_norm_backward_partial";
-    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_partial");
+    const SHADER: &'static str = shader!(
+        "shared/exp_minus_one",
+        "shared/activation",
+        "batch_norm_backward_partial"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -198,7 +202,11 @@ pub struct BackwardApply {
 
 impl Kernel for BackwardApply {
     const NAME: &'static str = "batch_norm_backward_apply";
-    const SHADER: &'static str = shader!("shared/activation", "batch_norm_backward_apply");
+    const SHADER: &'static str = shader!(
+        "shared/exp_minus_one",
+        "shared/activation",
+        "batch_norm_backward_apply"
+    );
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -153,6 +153,7 @@ impl Kernel for DataGradient {
     const NAME: &'static str = "conv2d_data_gradient";
     const SHADER: &'static str = shader!(
         "shared/window",
+        "shared/exp_minus_one",
         "shared/activation",
         "shared/tile",
         "conv2d_data_gradient"

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use thiserror::Error;
 
-use super::{CheckpointError, Stored, Weights};
+use super::{CheckpointError, Declared, Stored, Weights, tensors};
 use crate::files::{FileError, write_atomically};
 use crate::image::ImageShape;
-use crate::layers::Parameters;
-use crate::models::ModelError;
+use crate::models::Task;
+use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 
 /// A safetensors file that cannot be read.
@@ -141,25 +141,44 @@ impl File {
         })
     }
 
-    /// The tensor `{prefix}{name}`, which must have this shape.
-    pub(super) fn tensor(
-        &self,
-        prefix: &str,
-        name: &str,
-        shape: &[usize],
-    ) -> Result<Stored, CheckpointError> {
+    /// Errors unless the file says that it has this format.
+    pub(super) fn check_format(&self, format: &str) -> Result<(), CheckpointError> {
+        let of = |key: &str| self.metadata.get(key).map(String::as_str);
+        // Something else has no recipe either, which `model` says.
+        let found = match of("diabolo.format") {
+            None if of("diabolo.recipe").is_none() => return Ok(()),
+            found => found.unwrap_or("1"),
+        };
+        if found == format {
+            return Ok(());
+        }
+        Err(CheckpointError::Version {
+            path: self.path.clone(),
+            found: found.to_owned(),
+            version: of("diabolo.version").unwrap_or("0.1.0").to_owned(),
+        })
+    }
+
+    /// The names of its tensors, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.tensors().names().into_iter().map(Into::into).collect();
+        names.sort();
+        names
+    }
+
+    /// The tensor of this name, which must have this shape.
+    pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Stored, CheckpointError> {
         let wrong = |reason: String| CheckpointError::Shape {
             path: self.path.clone(),
             reason,
         };
         let tensors = self.tensors();
-        let full = format!("{prefix}{name}");
         let view = tensors
-            .tensor(&full)
-            .map_err(|_| wrong(format!("tensor `{full}` is missing")))?;
+            .tensor(name)
+            .map_err(|_| wrong(format!("tensor `{name}` is missing")))?;
         if view.dtype() != Dtype::F32 || view.shape() != shape {
             return Err(wrong(format!(
-                "tensor `{full}` is {:?} {:?}, expected F32 {shape:?}",
+                "tensor `{name}` is {:?} {:?}, expected F32 {shape:?}",
                 view.dtype(),
                 view.shape()
             )));
@@ -172,10 +191,7 @@ impl File {
     }
 
     /// The model's tensors, checked against the recipe that is stored beside them.
-    pub(super) fn model(
-        &self,
-        declare: impl Fn(&Recipe, ImageShape) -> Result<Parameters, ModelError>,
-    ) -> Result<(Weights, Recipe, Parameters), CheckpointError> {
+    pub(super) fn model(&self) -> Result<(Weights, Recipe, Declared), CheckpointError> {
         let origin = format!("in {}", self.path.display());
         let recipe = Recipe::parse(&origin, self.entry("diabolo.recipe")?)?;
         let shape = |reason: String| CheckpointError::Shape {
@@ -186,12 +202,24 @@ impl File {
             .entry("diabolo.image")?
             .parse()
             .map_err(|error| shape(format!("`diabolo.image`: {error}")))?;
-        let parameters = declare(&recipe, image).map_err(|error| shape(error.to_string()))?;
-        let stored = parameters.tensors.iter();
-        let weights = stored
-            .map(|tensor| self.tensor("", &tensor.name, tensor.layout.stored_shape()))
-            .collect::<Result<_, _>>()
-            .map(|tensors| Weights { image, tensors })?;
-        Ok((weights, recipe, parameters))
+        // Files without it were written before models could read labels.
+        let classes = match self.metadata.contains_key("diabolo.classes") {
+            true => self.number("diabolo.classes")?,
+            false => 0,
+        };
+        let task = Task { image, classes };
+        let declared = Declared::new(PlanBuilder::new(), &recipe, task, 1);
+        let declared = declared.map_err(|error| shape(error.to_string()))?;
+        let tensors = tensors(declared.model.as_ref());
+        let tensors = tensors
+            .iter()
+            .map(|tensor| self.tensor(&tensor.name, tensor.layout.stored_shape()))
+            .collect::<Result<_, _>>()?;
+        let weights = Weights {
+            image,
+            classes,
+            tensors,
+        };
+        Ok((weights, recipe, declared))
     }
 }

@@ -6,12 +6,12 @@ use safetensors::tensor::{Dtype, TensorView};
 use thiserror::Error;
 
 use super::file::{BATCHES, File, RUNNING_MEAN, ReadError};
-use super::{Stored, Weights};
+use super::{Declared, Stored, Weights, tensors};
+use crate::emit::Tensor;
 use crate::image::ImageShape;
-use crate::layers::Tensor;
-use crate::models::ModelError;
+use crate::models::{ModelError, Task};
+use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
-use crate::train::declare;
 
 /// A file that is not the `state_dict` of the recipe's model.
 #[derive(Debug, Error)]
@@ -88,7 +88,7 @@ pub struct Imported {
 }
 
 impl Weights {
-    /// Reads the `state_dict` of a recipe's model for images of this shape.
+    /// Reads the `state_dict` of a recipe's model for this task.
     ///
     /// A prefix that all names share is left off: `DataParallel` puts `module.` before them,
     /// `torch.compile` `_orig_mod.`, a module around the model its own name for it.
@@ -96,16 +96,13 @@ impl Weights {
     /// # Errors
     ///
     /// [`ImportError`] if names or shapes differ, or a value is not finite in `f32`.
-    pub fn import(
-        path: &Path,
-        recipe: &Recipe,
-        image: ImageShape,
-    ) -> Result<Imported, ImportError> {
-        let parameters = declare(recipe, image).map_err(|source| ImportError::Model {
+    pub fn import(path: &Path, recipe: &Recipe, task: Task) -> Result<Imported, ImportError> {
+        let declared = Declared::new(PlanBuilder::new(), recipe, task, 1);
+        let declared = declared.map_err(|source| ImportError::Model {
             recipe: recipe.name.clone(),
             source,
         })?;
-        let declared = &parameters.tensors;
+        let declared = &tensors(declared.model.as_ref())[..];
         let file = File::read(path)?;
         let mut views = file.tensors().tensors();
         views.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -118,7 +115,7 @@ impl Weights {
             return Err(ImportError::OtherModel {
                 path: path.to_owned(),
                 recipe: recipe.name.clone(),
-                image,
+                image: task.image,
                 differences: differences.join("; "),
             });
         }
@@ -135,7 +132,11 @@ impl Weights {
         let batches = views.iter().filter(|(name, _)| name.ends_with(BATCHES));
         let batches = batches.map(|(_, view)| count(view).unwrap_or(0)).max();
         Ok(Imported {
-            weights: Weights { image, tensors },
+            weights: Weights {
+                image: task.image,
+                classes: task.classes,
+                tensors,
+            },
             batches: batches.unwrap_or(0),
             prefix,
         })

@@ -1,4 +1,4 @@
-//! Parameters, all in one flat buffer, so that Adam is one launch.
+//! Parameters, all in one flat buffer, so that an update of them is one launch.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -50,23 +50,21 @@ pub struct Tensor {
 /// A parameter's value and gradient, of one length.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
-    /// Read by forward and backward, updated by Adam.
+    /// Read by forward and backward, changed by an update.
     pub value: View,
     /// Written by backward.
     pub gradient: View,
 }
 
-/// The flat buffers behind a model's tensors.
+/// The flat buffers behind the tensors of a model, or of a part of it that is updated by itself.
 #[derive(Clone, Debug)]
 pub struct Parameters {
+    /// Tells these parameters from the model's others; empty if there are no others.
+    pub name: String,
     /// Values of all parameters.
     pub values: BufferId,
     /// Their gradients, at the same offsets.
     pub gradients: BufferId,
-    /// Adam's m, likewise.
-    pub mean: BufferId,
-    /// Adam's v, likewise.
-    pub variance: BufferId,
     /// Running statistics.
     pub running: BufferId,
     /// Every tensor in order of declaration.
@@ -74,14 +72,25 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Empty buffers in a plan.
+    /// Empty buffers in a plan, for all of a model's parameters.
     pub fn new(plan: &mut PlanBuilder) -> Self {
+        Parameters::named(plan, "")
+    }
+
+    /// Empty buffers in a plan, for the parameters of a part of a model.
+    pub fn named(plan: &mut PlanBuilder, name: &str) -> Self {
+        let buffer = |what: &str| {
+            if name.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{name}.{what}")
+            }
+        };
         Parameters {
-            values: plan.growable("parameters"),
-            gradients: plan.growable("gradients"),
-            mean: plan.growable("adam.m"),
-            variance: plan.growable("adam.v"),
-            running: plan.growable("running"),
+            values: plan.growable(buffer("parameters")),
+            gradients: plan.growable_gradients(buffer("gradients")),
+            running: plan.growable(buffer("running")),
+            name: name.to_owned(),
             tensors: Vec::new(),
         }
     }
@@ -107,9 +116,6 @@ impl Parameters {
     ) -> Parameter {
         let value = plan.grow(self.values, len);
         let gradient = plan.grow(self.gradients, len);
-        for buffer in [self.mean, self.variance] {
-            plan.grow(buffer, len);
-        }
         self.tensors.push(Tensor {
             name,
             value,
@@ -138,18 +144,21 @@ impl Parameters {
         });
         value
     }
+}
 
-    /// First values of every tensor, in order of declaration; the same for the same seed.
-    pub fn initial_values(&self, seed: u64) -> Vec<Vec<f32>> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut draw = |tensor: &Tensor| match tensor.init {
-            Init::Constant(value) => vec![value as f32; tensor.value.len],
-            Init::Normal { gain, fan_in } => {
-                let deviation = (gain / fan_in as f64).sqrt();
-                let normals = StandardNormal.sample_iter(&mut rng).take(tensor.value.len);
-                normals.map(|z: f64| (z * deviation) as f32).collect()
-            }
-        };
-        self.tensors.iter().map(&mut draw).collect()
-    }
+/// First values of every tensor, in order; the same for the same seed.
+pub fn initial_values<'a>(
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+    seed: u64,
+) -> Vec<Vec<f32>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = |tensor: &Tensor| match tensor.init {
+        Init::Constant(value) => vec![value as f32; tensor.value.len],
+        Init::Normal { gain, fan_in } => {
+            let deviation = (gain / fan_in as f64).sqrt();
+            let normals = StandardNormal.sample_iter(&mut rng).take(tensor.value.len);
+            normals.map(|z: f64| (z * deviation) as f32).collect()
+        }
+    };
+    tensors.into_iter().map(&mut draw).collect()
 }

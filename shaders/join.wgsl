@@ -1,0 +1,36 @@
+// Two matrices side by side. See src/kernels/join.rs.
+//
+//   y[r, c] = a[r, c] if c < A, else b[r, c − A]
+//
+// One thread per element of y: dispatch ⌈R (A + B) / 64⌉ work-groups.
+
+struct Dims {
+    rows: u32,
+    cols_a: u32,
+    cols_b: u32,
+}
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = (group.y * groups.x + group.x) * 64u + local;
+    let cols = dims.cols_a + dims.cols_b;
+    if i >= dims.rows * cols {
+        return;
+    }
+    let row = i / cols;
+    let col = i % cols;
+    if col < dims.cols_a {
+        y[i] = a[row * dims.cols_a + col];
+    } else {
+        y[i] = b[row * dims.cols_b + col - dims.cols_a];
+    }
+}

@@ -1,0 +1,13 @@
+//! Objectives: what training makes small.
+//!
+//! An objective notes a value for every step, in a unit that it names, and returns the gradient of each
+//! operand that has one. Where nobody reads the gradient, as in evaluation, the plan drops the launches
+//! that compute it.
+
+mod gaussian;
+mod reconstruction;
+mod softmax;
+
+pub use gaussian::kl_to_normal;
+pub use reconstruction::{Per, reconstruction};
+pub use softmax::{ERROR, probabilities, softmax_cross_entropy};
