@@ -39,9 +39,9 @@ fn pixel(image: u32, element: u32) -> f32 {
     return f32((images[byte / 4u] >> (8u * (byte % 4u))) & 0xffu) / 255.0;
 }
 
-// In [−1, 1).
+// In [−1, 1). Exact: WGSL promises a product to the last bit, a quotient not.
 fn uniform_of(word: u32) -> f32 {
-    return f32(word >> 8u) / 8388608.0 - 1.0;
+    return f32(word >> 8u) * (1.0 / 8388608.0) - 1.0;
 }
 
 // An element of the distorted image that stands in row `row` of the batch.

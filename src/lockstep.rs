@@ -2,8 +2,9 @@
 //!
 //! Two questions, two measures. **Is this launch right?** A third device computes the same launch in
 //! f64, from the very inputs that the device had; what the launch wrote may be off by what rounding of
-//! its sums explains ([`crate::rounding`]). Errors of earlier launches are in the inputs already, so the
-//! first launch that is off is the one at fault. **How far have the devices come apart?** The two run
+//! its sums explains ([`crate::rounding`]), and by what rounding does to numbers that a kernel makes from
+//! no input ([`Kernel::inner_rounding`](crate::kernels::Kernel::inner_rounding)). Errors of earlier
+//! launches are in the inputs already, so the first launch that is off is the one at fault. **How far have the devices come apart?** The two run
 //! freely, each on its own numbers; ‖a − b‖ / ‖a‖ of each buffer shows how their difference grows.
 
 use serde::Serialize;
@@ -140,13 +141,26 @@ impl Contents {
 /// What a launch should have written.
 struct Expected {
     values: Vec<f64>,
-    /// Of the errors of each run of [`NEIGHBOURS`] elements.
+    /// What each may be off by.
     tolerances: Vec<f64>,
 }
 
-/// Elements that share a tolerance. Parameters begin at multiples of it, so a small weight is never
+/// Elements that share what rounding of sums explains. Parameters begin at multiples of it, so a small weight is never
 /// judged by a large γ.
 const NEIGHBOURS: usize = 64;
+
+/// What the judge's memory holds.
+struct OfJudge<'a>(&'a mut dyn Device);
+
+impl crate::kernels::Contents for OfJudge<'_> {
+    fn reals(&mut self, view: View) -> Vec<f64> {
+        self.0.read_double(view).expect("the CPU reads its own memory")
+    }
+
+    fn indices(&mut self, view: View) -> Vec<u32> {
+        self.0.read_index(view).expect("the CPU reads its own memory")
+    }
+}
 
 /// The device that knows better.
 struct Judge {
@@ -165,9 +179,12 @@ impl Judge {
             self.trainer.program().plan.clone(),
             self.trainer.program().train,
         );
-        let unit = unit(&plan, &plan.launches(routine)[index]);
+        let launch = &plan.launches(routine)[index];
+        let unit = unit(&plan, launch);
         let device = self.trainer.device();
-        let mut run = |disturber: Option<&mut Disturber>| -> Result<Vec<Vec<f64>>, DeviceError> {
+        let run = |device: &mut dyn Device,
+                   disturber: Option<&mut Disturber>|
+         -> Result<Vec<Vec<f64>>, DeviceError> {
             let mut disturber = disturber;
             for (view, contents) in inputs {
                 match (contents, &mut disturber) {
@@ -185,10 +202,11 @@ impl Judge {
                 .map(|view| Ok(Contents::read(&plan, device, view)?.numbers()))
                 .collect()
         };
-        let values = run(None)?;
+        let values = run(device, None)?;
+        let inner = launch.kernel.inner_rounding(&mut OfJudge(device));
         let mut moved: Vec<Vec<f64>> = values.iter().map(|v| vec![0.0; v.len()]).collect();
         for seed in 0..DISTURBED_RUNS {
-            let disturbed = run(Some(&mut Disturber::new(seed)))?;
+            let disturbed = run(device, Some(&mut Disturber::new(seed)))?;
             for ((moved, disturbed), values) in moved.iter_mut().zip(&disturbed).zip(&values) {
                 for ((moved, disturbed), value) in moved.iter_mut().zip(disturbed).zip(values) {
                     *moved = moved.max(difference(*disturbed, *value));
@@ -199,19 +217,24 @@ impl Judge {
         let expected = expected.map(|((values, moved), operand)| {
             let is_real = plan.buffer(operand.view).element == Element::Real;
             let neighbours = values.chunks(NEIGHBOURS).zip(moved.chunks(NEIGHBOURS));
-            let tolerances = neighbours.map(|(values, moved)| {
-                let tolerance = MARGIN * (largest(moved) + unit * largest(values));
-                // An index is right or wrong, and so is what has no finite tolerance.
-                if is_real && tolerance.is_finite() {
-                    tolerance
-                } else {
-                    0.0
+            let mut tolerances: Vec<f64> = neighbours
+                .flat_map(|(values, moved)| {
+                    let tolerance = MARGIN * (largest(moved) + unit * largest(values));
+                    std::iter::repeat_n(tolerance, values.len())
+                })
+                .collect();
+            for (_, differences) in inner.iter().filter(|(view, _)| *view == operand.view) {
+                for (tolerance, difference) in tolerances.iter_mut().zip(differences) {
+                    *tolerance += difference;
                 }
-            });
-            Expected {
-                tolerances: tolerances.collect(),
-                values,
             }
+            // An index is right or wrong, and so is what has no finite tolerance.
+            for tolerance in &mut tolerances {
+                if !is_real || !tolerance.is_finite() {
+                    *tolerance = 0.0;
+                }
+            }
+            Expected { tolerances, values }
         });
         Ok(expected.collect())
     }
@@ -234,7 +257,7 @@ impl Expected {
         for (element, (&value, &got)) in self.values.iter().zip(got).enumerate() {
             let part = match difference(value, got) {
                 0.0 => 0.0,
-                difference => difference / self.tolerances[element / NEIGHBOURS],
+                difference => difference / self.tolerances[element],
             };
             if part > worst.1 {
                 worst = (element, part);
@@ -353,7 +376,7 @@ pub fn run(
                     element,
                     expected: expected.values[element],
                     got: outcome.written[place][element],
-                    tolerance: expected.tolerances[element / NEIGHBOURS],
+                    tolerance: expected.tolerances[element],
                 });
             }
             let [one, other] = &outcomes;

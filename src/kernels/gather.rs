@@ -17,7 +17,7 @@
 use super::parallel::{self, chunks_of, each_part};
 use super::random::{BLOCK, Streams, key, normals, words};
 use super::warp::{Warp, warp};
-use super::{Dispatch, Kernel, linear_groups, shader};
+use super::{Contents, Dispatch, Kernel, linear_groups, shader};
 use crate::buffer::{Cost, Matrix, Operand, View};
 use crate::image::ImageShape;
 use crate::kernels::host::Memory;
@@ -162,6 +162,23 @@ impl Kernel for Gather {
                 },
             );
         });
+    }
+
+    fn inner_rounding(&self, contents: &mut dyn Contents) -> Vec<(View, Vec<f64>)> {
+        let warp = &self.noise.warp;
+        if warp.is_none() {
+            return Vec::new();
+        }
+        let step = contents.indices(self.clock)[1];
+        let clean = contents.reals(self.clean.view);
+        let mut differences = vec![0.0; clean.len()];
+        let images = clean.chunks_exact(self.clean.cols);
+        let images = images.zip(differences.chunks_exact_mut(self.clean.cols));
+        for (row, (clean, differences)) in images.enumerate() {
+            let map = warp.draw(row, step, self.noise.streams.warp, self.noise.key());
+            warp.differences(&map, self.image, clean, differences);
+        }
+        vec![(self.noisy.view, differences)]
     }
 
     fn gpu(&self) -> Dispatch {

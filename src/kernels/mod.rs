@@ -93,6 +93,15 @@ pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
     /// Executes it on the CPU.
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>);
 
+    /// How far two devices may come apart by what they round inside the launch: views that it writes,
+    /// with the most that each element may differ by. Nothing of a kernel all of whose rounding shows
+    /// when its inputs are moved, as [`crate::rounding`] moves them; to be overridden where f32 numbers
+    /// are made that depend on no real input. `contents` are those after the launch.
+    fn inner_rounding(&self, contents: &mut dyn Contents) -> Vec<(View, Vec<f64>)> {
+        let _ = contents;
+        Vec::new()
+    }
+
     /// How the GPU executes it in one dispatch of its own shader.
     fn gpu(&self) -> Dispatch;
 
@@ -102,6 +111,14 @@ pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
         let _ = scratch;
         vec![Step::of(self)]
     }
+}
+
+/// What views hold.
+pub trait Contents {
+    /// Reals.
+    fn reals(&mut self, view: View) -> Vec<f64>;
+    /// Indices.
+    fn indices(&mut self, view: View) -> Vec<u32>;
 }
 
 /// Any kernel: [`Kernel`] as an object, which a launch holds. Every kernel has it.
@@ -122,6 +139,8 @@ pub trait AnyKernel: Any + fmt::Debug + Send + Sync {
     fn cpu_f32(&self, memory: &mut Memory<f32>);
     /// [`Kernel::cpu`] in `f64`
     fn cpu_f64(&self, memory: &mut Memory<f64>);
+    /// [`Kernel::inner_rounding`]
+    fn inner_rounding(&self, contents: &mut dyn Contents) -> Vec<(View, Vec<f64>)>;
     /// [`Kernel::steps`]
     fn steps(&self, scratch: BufferId) -> Vec<Step>;
 }
@@ -157,6 +176,10 @@ impl<K: Kernel> AnyKernel for K {
 
     fn cpu_f64(&self, memory: &mut Memory<f64>) {
         self.cpu(memory);
+    }
+
+    fn inner_rounding(&self, contents: &mut dyn Contents) -> Vec<(View, Vec<f64>)> {
+        Kernel::inner_rounding(self, contents)
     }
 
     fn steps(&self, scratch: BufferId) -> Vec<Step> {

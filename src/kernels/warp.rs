@@ -9,11 +9,41 @@
 //! Values between pixels are interpolated linearly in both directions. As noise it is what masking
 //! is: something the code should not depend on, and that the network must undo.
 //!
+//! # Rounding
+//! Every device computes the coordinates in f32, and devices round differently: some fuse multiply and
+//! add, some reorder sums. How far their pixels may then differ is derived here; ε is 2⁻²⁴, the unit
+//! roundoff, and σ, k, τ are the ranges of scale, shear and shift, so that each entry of A is of size
+//! a = 1 + σ + k at most.
+//!
+//! ```text
+//! uniforms               0           multiples of 2⁻²³ from −1 to 1
+//! φ, in turns            0.75 ε      product with the range, below ¼; where negative, sum with 1
+//! φ, in radians          6 ε         2π times that; product with π/2, at most π/4
+//! sin φ, cos φ           8 ε         that, and 2 ε of the polynomials
+//! s                      (1 + σ) ε   a product, a sum
+//! entries of A           12 a ε      8 of sin or cos, 1 of s, 1 of their product; 2 of k
+//! t                      τ ε         a product
+//! A·(y, x) + t + centre  4 ε S       and what those bring along: each of the four terms passes through
+//!                                    a product and three sums at most; S = a·(|y| + |x|) + τ + centre
+//!                                    is as large as they are together, at least
+//! ```
+//! So a coordinate is within 16 ε S of what it would be without rounding, and two devices' coordinates
+//! differ by at most d = 32 ε S. A value between pixels is continuous in both coordinates and piecewise
+//! linear in each; no slope exceeds the largest difference L between neighbouring pixels, down or
+//! across, of the cells within d, with zeros outside the image. Hence, also where a device falls into
+//! the next cell,
+//!
+//! ```text
+//! |difference of warped[y, x]| ≤ d_y·L_y + d_x·L_x
+//! ```
+//! The pixels' shares are rounded too, but relative to themselves, as the terms of any sum are.
+//!
 //! Source: Simard, Steinkraus and Platt, “Best practices for convolutional neural networks applied to
 //! visual document analysis” (2003).
 
 use super::random::{philox, sin_cos_turn, whole};
 use crate::image::ImageShape;
+use crate::rounding::EPSILON;
 use crate::scalar::Scalar;
 
 /// Ranges that the distortion of each image is drawn from.
@@ -40,20 +70,96 @@ impl Warp {
 
     /// The distortion of row `row` of the batch at a step.
     pub(super) fn draw(&self, row: usize, step: u32, stream: u32, key: [u32; 2]) -> Map {
-        let words = philox(2 * row as u32, step, stream, key);
-        // Five uniforms in [−1, 1), from two blocks.
-        let uniform =
-            |word: usize, block: usize| (words[word][block] >> 8) as f32 / 8_388_608.0 - 1.0;
-        let turn = uniform(0, 0) * self.rotation;
+        let [turn, scale, shear, down, across] = uniforms(row, step, stream, key);
+        let turn = turn * self.rotation;
         let (sin, cos) = sin_cos_turn(if turn < 0.0 { turn + 1.0 } else { turn });
-        let scale = 1.0 + uniform(1, 0) * self.scale;
-        let shear = uniform(2, 0) * self.shear;
-        let [down, across] = [uniform(3, 0), uniform(0, 1)].map(|u| u * self.shift);
+        let scale = 1.0 + scale * self.scale;
+        let shear = shear * self.shear;
+        let [down, across] = [down, across].map(|u| u * self.shift);
         [
             [scale * cos, scale * sin, down],
             [shear - scale * sin, scale * cos, across],
         ]
     }
+
+    /// How far two devices' coordinates of a pixel's source may differ: see the [module](self).
+    fn places_differ(&self, centre: [f32; 2], y: f32, x: f32) -> [f64; 2] {
+        let [scale, shear, shift] = [self.scale, self.shear, self.shift].map(f64::from);
+        let entry = 1.0 + scale + shear;
+        let reach = entry * f64::from(y.abs() + x.abs()) + shift;
+        centre.map(|centre| 32.0 * EPSILON * (reach + f64::from(centre)))
+    }
+
+    /// Writes how far two devices' values of each pixel of the distorted `image` may differ because their
+    /// coordinates do: see the [module](self).
+    pub(super) fn differences(
+        &self,
+        map: &Map,
+        shape: ImageShape,
+        image: &[f64],
+        differences: &mut [f64],
+    ) {
+        let ImageShape {
+            height,
+            width,
+            channels,
+        } = shape;
+        let [rows, columns] = [height, width].map(|side| side as i64);
+        let centre = centre(shape);
+        for (place, differences) in differences.chunks_exact_mut(channels).enumerate() {
+            let y = (place / width) as f32 - centre[0];
+            let x = (place % width) as f32 - centre[1];
+            let (at, far) = (source(map, centre, y, x), self.places_differ(centre, y, x));
+            // Corners of cells from `first` to `last`; beyond a pixel around the image all is 0.
+            let [(top, bottom), (left, right)] = [0, 1].map(|i| {
+                let (at, last) = (f64::from(at[i]), [rows, columns][i]);
+                let corner = |at: f64| (at.floor() as i64).clamp(-1, last);
+                (corner(at - far[i]), corner(at + far[i]))
+            });
+            for (channel, difference) in differences.iter_mut().enumerate() {
+                let pixel = |y: i64, x: i64| {
+                    if (0..rows).contains(&y) && (0..columns).contains(&x) {
+                        image[(y * columns + x) as usize * channels + channel]
+                    } else {
+                        0.0
+                    }
+                };
+                let (mut down, mut across) = (0.0f64, 0.0f64);
+                for y in top..=bottom {
+                    for x in left..=right + 1 {
+                        down = down.max((pixel(y + 1, x) - pixel(y, x)).abs());
+                    }
+                }
+                for y in top..=bottom + 1 {
+                    for x in left..=right {
+                        across = across.max((pixel(y, x + 1) - pixel(y, x)).abs());
+                    }
+                }
+                *difference = far[0] * down + far[1] * across;
+            }
+        }
+    }
+}
+
+/// Five uniforms in [−1, 1), from two blocks.
+fn uniforms(row: usize, step: u32, stream: u32, key: [u32; 2]) -> [f32; 5] {
+    const TWO_POW_MINUS_23: f32 = 1.0 / 8_388_608.0;
+    let words = philox(2 * row as u32, step, stream, key);
+    [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1)]
+        .map(|(word, block): (usize, usize)| words[word][block])
+        .map(|word| (word >> 8) as f32 * TWO_POW_MINUS_23 - 1.0)
+}
+
+/// The coordinates of an image's centre.
+#[inline(always)]
+fn centre(shape: ImageShape) -> [f32; 2] {
+    shape.size().map(|side| 0.5 * (side as f32 - 1.0))
+}
+
+/// The coordinates that a pixel comes from; y and x are its own, from the centre.
+#[inline(always)]
+fn source(map: &Map, centre: [f32; 2], y: f32, x: f32) -> [f32; 2] {
+    [0, 1].map(|i| map[i][0] * y + map[i][1] * x + map[i][2] + centre[i])
 }
 
 /// Pixels of a row whose corners are found side by side, one to a vector lane.
@@ -72,7 +178,7 @@ impl Corners {
     #[inline(always)]
     fn of(map: &Map, shape: ImageShape, row: usize, first: usize) -> Corners {
         let [height, width] = shape.size().map(|side| side as f32);
-        let centre = [height, width].map(|side| 0.5 * (side - 1.0));
+        let centre = centre(shape);
         let y = row as f32 - centre[0];
         let mut corners = Corners {
             places: [[0; LANES]; 4],
@@ -80,7 +186,7 @@ impl Corners {
         };
         for lane in 0..LANES {
             let x = (first + lane) as f32 - centre[1];
-            let at = [0, 1].map(|i| map[i][0] * y + map[i][1] * x + map[i][2] + centre[i]);
+            let at = source(map, centre, y, x);
             let corner = at.map(f32::floor);
             let part = [at[0] - corner[0], at[1] - corner[1]];
             let share = |far: f32, part: f32| if far == 1.0 { part } else { 1.0 - part };
