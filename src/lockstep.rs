@@ -145,8 +145,8 @@ struct Expected {
     tolerances: Vec<f64>,
 }
 
-/// Elements that share what rounding of sums explains. Parameters begin at multiples of it, so a small weight is never
-/// judged by a large γ.
+/// Elements that share what rounding of sums explains. Parameters begin at multiples of it, so a small
+/// weight is never judged by a large γ.
 const NEIGHBOURS: usize = 64;
 
 /// What the judge's memory holds.

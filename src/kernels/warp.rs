@@ -312,4 +312,107 @@ mod tests {
             assert!(b.atan2(a).abs() <= 0.1 * std::f32::consts::TAU + 1e-5);
         }
     }
+
+    /// Ranges from none at all to the largest that a recipe may ask for.
+    const RANGES: [Warp; 3] = [
+        Warp {
+            shift: 0.0,
+            rotation: 0.0,
+            scale: 0.0,
+            shear: 0.3,
+        },
+        Warp {
+            shift: 3.0,
+            rotation: 23.0 / 360.0,
+            scale: 0.2,
+            shear: 0.3,
+        },
+        Warp {
+            shift: 50.0,
+            rotation: 89.0 / 360.0,
+            scale: 0.9,
+            shear: 10.0,
+        },
+    ];
+
+    #[test]
+    fn a_coordinate_is_as_close_as_derived_to_the_one_without_rounding() {
+        let shape = ImageShape {
+            height: 28,
+            width: 40,
+            channels: 1,
+        };
+        let centre = centre(shape);
+        for ranges in RANGES {
+            let mut most = 0.0f64;
+            for row in 0..500 {
+                let map = ranges.draw(row, 5, 4, [1, 2]);
+                let [turn, scale, shear, down, across] = uniforms(row, 5, 4, [1, 2]).map(f64::from);
+                let (sin, cos) =
+                    (turn * f64::from(ranges.rotation) * std::f64::consts::TAU).sin_cos();
+                let scale = 1.0 + scale * f64::from(ranges.scale);
+                let shear = shear * f64::from(ranges.shear);
+                let [down, across] = [down, across].map(|u| u * f64::from(ranges.shift));
+                let exact = [
+                    [scale * cos, scale * sin, down],
+                    [shear - scale * sin, scale * cos, across],
+                ];
+                for place in 0..shape.area() {
+                    let y = (place / shape.width) as f32 - centre[0];
+                    let x = (place % shape.width) as f32 - centre[1];
+                    let at = source(&map, centre, y, x);
+                    let far = ranges.places_differ(centre, y, x);
+                    for i in 0..2 {
+                        let [by_y, by_x, shift] = exact[i];
+                        let exact = by_y * f64::from(y)
+                            + by_x * f64::from(x)
+                            + shift
+                            + f64::from(centre[i]);
+                        // One device is off by half of what two may differ by.
+                        most = most.max((f64::from(at[i]) - exact).abs() / (0.5 * far[i]));
+                    }
+                }
+            }
+            // Worst cases do not meet, but the bound is no idle one.
+            assert!((0.05..1.0).contains(&most), "{ranges:?}: {most}");
+            println!("{ranges:?}: {most:.2} of the bound");
+        }
+    }
+
+    #[test]
+    fn pixels_move_no_farther_than_derived_when_coordinates_do() {
+        let image: Vec<f64> = (0..SHAPE.features())
+            .map(|i| f64::from((7 * i as u32) % 11) / 11.0)
+            .collect();
+        let values = |map: &Map| {
+            let mut warped = vec![0.0; SHAPE.features()];
+            warp(map, SHAPE, &image, &mut warped);
+            warped
+        };
+        let mut most = 0.0f64;
+        for ranges in RANGES {
+            for row in 0..500 {
+                let map = ranges.draw(row, 5, 4, [1, 2]);
+                let mut allowed = vec![0.0; SHAPE.features()];
+                ranges.differences(&map, SHAPE, &image, &mut allowed);
+                for (down, across) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
+                    // All coordinates by what is allowed at the centre, the least of all.
+                    let far = ranges.places_differ(centre(SHAPE), 0.0, 0.0);
+                    let mut moved = map;
+                    moved[0][2] += down * far[0] as f32;
+                    moved[1][2] += across * far[1] as f32;
+                    let pairs = values(&map).into_iter().zip(values(&moved));
+                    for ((a, b), allowed) in pairs.zip(&allowed) {
+                        // Adding a shift and the shares' own products round, too.
+                        let difference = ((a - b).abs() - 16.0 * EPSILON).max(0.0);
+                        assert!(difference <= *allowed, "{a} and {b}: {allowed} allowed");
+                        if difference > 0.0 {
+                            most = most.max(difference / allowed);
+                        }
+                    }
+                }
+            }
+        }
+        assert!(most > 0.3, "{most}");
+    }
 }
