@@ -9,6 +9,7 @@ mod evaluate;
 mod gradcheck;
 mod import;
 mod lockstep;
+mod plan;
 mod progress;
 mod recipes;
 mod run;
@@ -47,6 +48,7 @@ use diabolo::gradcheck::Named;
   diabolo gradcheck                          check every hand-written gradient, on every device
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
                                              compare two devices launch by launch
+  diabolo plan mnist-dense                   every launch of a training step, before it runs
   diabolo bench step --batch 1,16,128        time training steps
   diabolo trace mnist-dense                  where a training step spends its time
 
@@ -79,6 +81,8 @@ enum Command {
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
     Lockstep(lockstep::Options),
+    /// Print a recipe's plan: buffers, launches, and the launches that nobody needs
+    Plan(plan::Options),
     /// Time kernels, training steps, nearest neighbours and the ladder of matrix products
     Bench(bench::Options),
     /// Show where a training step spends its time, launch by launch, against what the machine can do
@@ -195,6 +199,7 @@ pub fn main() -> ExitCode {
         Command::Import(options) => import::import(&options),
         Command::Gradcheck(options) => gradcheck::gradcheck(&options),
         Command::Lockstep(options) => lockstep::lockstep(&options),
+        Command::Plan(options) => plan::plan(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Trace(options) => trace::run(&options),
         Command::Scaling(options) => scaling::scaling(&options),

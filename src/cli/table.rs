@@ -276,7 +276,7 @@ pub fn trace_launches(trace: &Trace) -> Table {
     }
     let mut table = with_figures(&columns);
     for launch in &trace.launches {
-        let mut cells = vec![launch.layer.clone(), kernel(launch), shape(launch)];
+        let mut cells = vec![shortened(&launch.layer), kernel(launch), shape(launch)];
         cells.extend(launch.groups.map(|[x, y, z]| match [y, z] {
             [1, 1] => times(&[x]),
             [_, 1] => times(&[x, y]),
@@ -368,4 +368,14 @@ pub fn benchmarks(rows: &[bench::Row]) -> Table {
 fn digits(value: f64) -> String {
     let before = value.log10().floor() as i32 + 1;
     format!("{value:.*}", (3 - before).clamp(0, 6) as usize)
+}
+
+/// A layer's name in a column that leaves room for the numbers.
+fn shortened(layer: &str) -> String {
+    const MOST: usize = 10;
+    if layer.chars().count() <= MOST {
+        return layer.to_owned();
+    }
+    let kept = layer.chars().take(MOST - 1);
+    kept.chain(['…']).collect()
 }

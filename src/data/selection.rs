@@ -180,6 +180,16 @@ impl Selection {
         })
     }
 
+    /// The numbers of training and test images, where the data set and the keys say them.
+    pub fn counts(&self) -> Option<[usize; 2]> {
+        let [train, test] = entry(&self.name).ok()?.images?;
+        let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
+        Some([
+            train.min(limit(self.train_images)),
+            test.min(limit(self.test_images)),
+        ])
+    }
+
     /// The number of classes, where the data set says it: elsewhere the files decide.
     pub fn classes(&self) -> Option<usize> {
         let classes = entry(&self.name).ok()?.classes.len();

@@ -4,6 +4,7 @@ pub mod benchmarks;
 pub mod differences;
 mod folder;
 mod grid;
+mod plan;
 mod reconstructions;
 pub mod scaling;
 mod summary;
@@ -11,5 +12,6 @@ pub mod timeline;
 
 pub use folder::{FolderError, RunFolder, Start};
 pub use grid::{write_grid, write_image};
+pub use plan::{BufferListing, LaunchListing, PlanListing, RoutineListing, ShaderListing};
 pub use reconstructions::write_reconstructions;
 pub use summary::{LossPair, Seconds, Summary};

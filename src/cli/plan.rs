@@ -1,0 +1,166 @@
+//! `diabolo plan`
+
+use clap::{Args, ValueEnum};
+use comfy_table::{Attribute, Cell};
+
+use diabolo::device::gpu::GpuOptions;
+use diabolo::image::ImageShape;
+use diabolo::machine::memory_limit;
+use diabolo::recipe::Recipe;
+use diabolo::report::{LaunchListing, PlanListing};
+use diabolo::train::{DataShape, Program};
+
+use super::{Done, Failure, print, table};
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  diabolo plan mnist-dense                   every launch of a training step, and the rest
+  diabolo plan mnist-vae --routine train     the training step alone
+  diabolo plan images-conv --image 64x64x3   for images whose size the recipe leaves open
+  diabolo plan mnist-conv --json | jq '.routines[0].launches[] | select(.dropped)'
+
+A launch is dropped when no later launch and no one on the host reads what it writes: the gradient of
+the images, say. Dropped launches are struck through on a terminal and marked with - elsewhere; no
+device executes them. With --json: buffers, routines with their launches, and the final text of every
+shader that the launches run on a GPU.")]
+pub struct Options {
+    /// Built-in name (see `diabolo recipes`) or path of a TOML file
+    recipe: String,
+    /// Only this routine: train, evaluate, …
+    #[arg(long, value_name = "NAME")]
+    routine: Option<String>,
+    /// Height, width and channels of the images, where the recipe's data set leaves them open
+    #[arg(long, value_name = "HxWxC")]
+    image: Option<ImageShape>,
+    /// The kind of GPU whose shaders --json prints
+    #[arg(long, default_value = "gpu")]
+    device: DeviceKind,
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum DeviceKind {
+    /// No shaders: the launches are the same
+    Cpu,
+    /// As training uses it
+    Gpu,
+    /// With matrix products by plain loops
+    GpuNaive,
+}
+
+/// Images of a data set that does not say how many it has.
+const IMAGES: usize = 10_000;
+/// Classes of a data set that does not say how many it has.
+const CLASSES: usize = 10;
+
+pub fn plan(options: &Options) -> Result<Done, Failure> {
+    let recipe = Recipe::load(&options.recipe)?;
+    let Some(image) = recipe.data.image().or(options.image) else {
+        return Err(format!(
+            "recipe {} does not say how large its images are\nhint: --image HxWxC, such as --image \
+             64x64x3",
+            recipe.name
+        )
+        .into());
+    };
+    let [train, held_out] = recipe.data.counts().unwrap_or([IMAGES; 2]);
+    let shape = DataShape {
+        train: train.max(recipe.train.batch),
+        held_out,
+        image,
+        classes: recipe.data.classes().unwrap_or(CLASSES),
+    };
+    let program = Program::new(&recipe, shape, memory_limit())?;
+    let gpu = match options.device {
+        DeviceKind::GpuNaive => GpuOptions::naive(),
+        DeviceKind::Cpu | DeviceKind::Gpu => GpuOptions::default(),
+    };
+    let mut listing = PlanListing::new(&program.plan, &gpu);
+    if options.device == DeviceKind::Cpu {
+        listing.shaders.clear();
+    }
+    if let Some(name) = &options.routine {
+        let names: Vec<String> = listing.routines.iter().map(|r| r.name.clone()).collect();
+        listing.routines.retain(|routine| routine.name == *name);
+        if listing.routines.is_empty() {
+            let names = names.join(", ");
+            return Err(format!(
+                "--routine {name}: expected one of {names}\nhint: --routine train"
+            )
+            .into());
+        }
+    }
+    if options.json {
+        print(serde_json::to_string_pretty(&listing)?)?;
+    } else {
+        show(&listing, &program)?;
+    }
+    Ok(Done::Fully)
+}
+
+fn show(listing: &PlanListing, program: &Program) -> Result<(), Failure> {
+    let mut buffers = table::new(["buffer", "elements", "kind", "lifetime", "slot"]);
+    table::align_right(&mut buffers, [1, 4]);
+    for buffer in &listing.buffers {
+        buffers.add_row([
+            buffer.name.clone(),
+            buffer.len.to_string(),
+            buffer.element.to_owned(),
+            buffer.lifetime.to_owned(),
+            buffer.slot.to_string(),
+        ]);
+    }
+    print(buffers)?;
+    for routine in &listing.routines {
+        let mut launches = table::new(["", "launch", "kernel", "operands", "MFLOP", "MB"]);
+        table::align_right(&mut launches, [0, 4, 5]);
+        let mut number = 0;
+        for launch in &routine.launches {
+            number += usize::from(!launch.dropped);
+            launches.add_row(row(launch, number));
+        }
+        let dropped = routine
+            .launches
+            .iter()
+            .filter(|launch| launch.dropped)
+            .count();
+        let kept = routine.launches.len() - dropped;
+        print(format!(
+            "\n{}: {kept} launches, {dropped} dropped",
+            routine.name
+        ))?;
+        print(launches)?;
+    }
+    print(format!(
+        "{} buffers in {} slots, {:.1} MB",
+        listing.buffers.len(),
+        program.plan.memory.slots.len(),
+        program.plan.memory.bytes() as f64 / 1e6
+    ))
+}
+
+/// A launch's cells: marked if it was dropped, and on a terminal struck through.
+fn row(launch: &LaunchListing, number: usize) -> Vec<Cell> {
+    let number = if launch.dropped {
+        "-".to_owned()
+    } else {
+        number.to_string()
+    };
+    let cells = [
+        number,
+        launch.label.clone(),
+        launch.kernel.to_owned(),
+        launch.operands.clone(),
+        format!("{:.2}", launch.flops as f64 / 1e6),
+        format!("{:.2}", launch.bytes as f64 / 1e6),
+    ];
+    let cells = cells.into_iter().map(Cell::new);
+    if launch.dropped {
+        let struck = |cell: Cell| cell.add_attribute(Attribute::CrossedOut);
+        cells.map(struck).collect()
+    } else {
+        cells.collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! A plan as data for programs: what `diabolo plan --json` prints.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::buffer::{Element, Lifetime};
+use crate::device::gpu::{GpuOptions, specialise};
+use crate::plan::{Launch, Pass, Plan};
+
+/// A whole plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanListing {
+    /// Its buffers.
+    pub buffers: Vec<BufferListing>,
+    /// Its routines.
+    pub routines: Vec<RoutineListing>,
+    /// The final text of every shader variant that its launches run on a GPU, by name.
+    pub shaders: Vec<ShaderListing>,
+}
+
+/// A buffer.
+#[derive(Clone, Debug, Serialize)]
+pub struct BufferListing {
+    /// Its name.
+    pub name: String,
+    /// Elements.
+    pub len: usize,
+    /// `real`, `index` or `byte`.
+    pub element: &'static str,
+    /// `persistent`, `internal` or `temporary`.
+    pub lifetime: &'static str,
+    /// The slot of memory that it lies in.
+    pub slot: usize,
+}
+
+/// A routine.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoutineListing {
+    /// Its name.
+    pub name: String,
+    /// Its launches in the order of emission, dropped ones among them.
+    pub launches: Vec<LaunchListing>,
+}
+
+/// A launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaunchListing {
+    /// Its label as one text.
+    #[serde(skip)]
+    pub label: String,
+    /// The layer or objective that emitted it.
+    pub layer: String,
+    /// Its pass.
+    pub pass: Pass,
+    /// Which of the layer's launches in that pass.
+    pub part: &'static str,
+    /// Its kernel.
+    pub kernel: &'static str,
+    /// Its operands with their shapes.
+    pub operands: String,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes read and written.
+    pub bytes: u64,
+    /// Whether it was dropped because nobody reads what it writes.
+    pub dropped: bool,
+}
+
+/// A variant of a shader.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShaderListing {
+    /// The kernel's name, and the values of its constants.
+    pub name: String,
+    /// WGSL.
+    pub wgsl: String,
+}
+
+impl PlanListing {
+    /// Of a plan, with the shaders as a GPU opened with these options compiles them.
+    pub fn new(plan: &Plan, options: &GpuOptions) -> PlanListing {
+        let buffers = plan.buffers.iter().zip(&plan.memory.slot_of);
+        let buffers = buffers.map(|(buffer, &slot)| BufferListing {
+            name: buffer.name.clone(),
+            len: buffer.len,
+            element: match buffer.element {
+                Element::Real => "real",
+                Element::Index => "index",
+                Element::Byte => "byte",
+            },
+            lifetime: match buffer.lifetime {
+                Lifetime::Persistent => "persistent",
+                Lifetime::Internal => "internal",
+                Lifetime::Temporary => "temporary",
+            },
+            slot,
+        });
+        let routines = plan.routines.iter().map(|routine| {
+            let launches = routine.emitted().into_iter();
+            RoutineListing {
+                name: routine.name.clone(),
+                launches: launches
+                    .map(|(launch, dropped)| listing(launch, dropped))
+                    .collect(),
+            }
+        });
+        PlanListing {
+            buffers: buffers.collect(),
+            routines: routines.collect(),
+            shaders: shaders(plan, options),
+        }
+    }
+}
+
+fn listing(launch: &Launch, dropped: bool) -> LaunchListing {
+    let cost = launch.kernel.cost();
+    LaunchListing {
+        label: launch.label.to_string(),
+        layer: launch.label.layer.clone(),
+        pass: launch.label.pass,
+        part: launch.label.part,
+        kernel: launch.kernel.name(),
+        operands: launch.shapes(),
+        flops: cost.flops,
+        bytes: cost.bytes(),
+        dropped,
+    }
+}
+
+/// Every variant once, sorted by name.
+fn shaders(plan: &Plan, options: &GpuOptions) -> Vec<ShaderListing> {
+    let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
+    let steps = launches.flat_map(|launch| launch.kernel.steps(plan.scratch()));
+    let mut variants = BTreeMap::new();
+    for step in steps {
+        let constants = &step.dispatch.constants;
+        let values = constants
+            .iter()
+            .map(|(name, value)| format!(" {name}={value}"));
+        let name = format!("{}{}", step.name, values.collect::<String>());
+        let text = || specialise(&(options.rewrite)(step.name, step.shader), constants);
+        variants.entry(name).or_insert_with(text);
+    }
+    let variants = variants.into_iter();
+    variants
+        .map(|(name, wgsl)| ShaderListing { name, wgsl })
+        .collect()
+}
