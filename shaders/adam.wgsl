@@ -1,9 +1,9 @@
 // Adam over flat buffers. See src/kernels/adam.rs.
 //
 //   m ← m + (1−β₁)(g − m),  v ← v + (1−β₂)(g² − v)
-//   p ← p − rate · m / (√v · scale + ε)         [rate, scale] = schedule[position]
+//   p ← keep p − rate · m / (√v · scale + ε)    [rate, scale, keep] = schedule[position]
 //
-// One thread per parameter.
+// One thread per parameter: dispatch ⌈len / 64⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -31,12 +31,13 @@ fn main(
         return;
     }
     let position = clock[0];
-    let rate = schedule[2u * position];
-    let scale = schedule[2u * position + 1u];
+    let rate = schedule[3u * position];
+    let scale = schedule[3u * position + 1u];
+    let keep = schedule[3u * position + 2u];
     let gradient = g[i];
     let mean = m[i] + dims.keep1 * (gradient - m[i]);
     let variance = v[i] + dims.keep2 * (gradient * gradient - v[i]);
     m[i] = mean;
     v[i] = variance;
-    p[i] -= rate * mean / (sqrt(variance) * scale + dims.epsilon);
+    p[i] = p[i] * keep - rate * mean / (sqrt(variance) * scale + dims.epsilon);
 }

@@ -104,16 +104,20 @@ fn main(
     }
     let down = taps_of(phase.x, dims.stride.x, dims.dilation.x, dims.kernel.x);
     let across = taps_of(phase.y, dims.stride.y, dims.dilation.y, dims.kernel.y);
+    // Position h has phase (h + padding) mod stride.
+    let first = (phase + dims.stride - dims.padding % dims.stride) % dims.stride;
+    if any(first >= dims.size) {
+        return;
+    }
+    // What bounds `multiply`'s loop is computed from locals: to a compiler that wants proof that all
+    // threads meet at its barriers, private variables differ from thread to thread.
+    let count = (dims.size - first + dims.stride - 1u) / dims.stride;
+    let rows = dims.images * count.x * count.y;
+    let depth = down.z * across.z * dims.maps;
     first_tap = vec2(down.x, across.x);
     tap_step = vec2(down.y, across.y);
     taps = vec2(down.z, across.z);
-    // Position h has phase (h + padding) mod stride.
-    first_position = (phase + dims.stride - dims.padding % dims.stride) % dims.stride;
-    if any(first_position >= dims.size) {
-        return;
-    }
-    positions = (dims.size - first_position + dims.stride - 1u) / dims.stride;
-    let rows = dims.images * positions.x * positions.y;
-    let depth = taps.x * taps.y * dims.maps;
+    first_position = first;
+    positions = count;
     multiply(rows, dims.channels, index % tiles * TILE, group.x * TILE, 0u, depth, thread);
 }

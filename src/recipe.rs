@@ -17,7 +17,7 @@ use crate::models::Settings;
 
 mod train;
 
-pub use train::{Schedule, Train};
+pub use train::{OptimiserName, Schedule, Train};
 
 /// A built-in recipe: its name, and the text of its file.
 macro_rules! built_in {
@@ -330,6 +330,9 @@ impl Recipe {
                 train.learning_rate.to_string(),
                 "α > 0",
             );
+        }
+        if let Some((key, value, expected)) = train.wrong() {
+            return wrong(key, value, expected);
         }
         if train.warmup_steps > 1_000_000 {
             let value = train.warmup_steps.to_string();

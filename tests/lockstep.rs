@@ -195,7 +195,7 @@ const FAULTS: [Fault; 14] = [
     ),
     ("adam", "* scale +", "+"),
     // Moves a weight by a thousandth of a step, far less than what rounds away in a γ of 1.
-    ("adam", "p[i] -= rate", "p[i] -= 1.001 * rate"),
+    ("adam", "* keep - rate", "* keep - 1.001 * rate"),
 ];
 
 #[test]

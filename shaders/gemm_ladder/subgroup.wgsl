@@ -49,8 +49,10 @@ fn main(
 ) {
     let row0 = (group.z * groups.y + group.y) * ROWS;
     let col0 = group.x * COLS + thread;
-    // Those that run: `subgroup_size` would count the missing ones of a subgroup that is not full.
-    let lanes = subgroupMax(lane) + 1u;
+    // Those that run: `subgroup_size` would count the missing ones of a subgroup that is not full. Not the
+    // largest `lane`: what is computed from it differs between lanes, to a compiler that wants proof that all
+    // of them meet at a shuffle.
+    let lanes = subgroupAdd(1u);
     var sums: array<vec4<f32>, 16>;
     for (var k0 = 0u; k0 < dims.k; k0 += lanes) {
         var held: array<f32, 16>;

@@ -2,14 +2,18 @@
 
 use super::{Emitter, Parameters};
 use crate::buffer::{BufferId, Element, View};
-use crate::kernels::adam::{Adam, Hyperparameters};
-use crate::plan::PlanBuilder;
+use crate::kernels::adam::{self, Adam};
+use crate::kernels::norm_clip;
+use crate::kernels::sgd::{self, Sgd};
+use crate::plan::{Pass, PlanBuilder};
 
 /// How a group's parameters follow from their gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimiser {
-    /// Adam, with bias corrections.
-    Adam(Hyperparameters),
+    /// Adam with bias corrections; AdamW if it has a weight decay.
+    Adam(adam::Hyperparameters),
+    /// Gradient descent, with or without momentum.
+    Sgd(sgd::Hyperparameters),
 }
 
 impl Optimiser {
@@ -17,6 +21,7 @@ impl Optimiser {
     pub fn name(&self) -> &'static str {
         match self {
             Optimiser::Adam(_) => "adam",
+            Optimiser::Sgd(_) => "sgd",
         }
     }
 
@@ -24,25 +29,25 @@ impl Optimiser {
     fn state(&self) -> &'static [&'static str] {
         match self {
             Optimiser::Adam(_) => &["m", "v"],
+            Optimiser::Sgd(_) => &["v"],
         }
     }
 
     /// Numbers that it takes from the host for every step.
     fn schedule_width(&self) -> usize {
-        match self {
-            Optimiser::Adam(_) => 2,
-        }
+        self.schedule_row(1, 0.0).len()
     }
 
     /// Those numbers for step `t` (the first is 1) at a learning rate.
     pub fn schedule_row(&self, t: u64, rate: f64) -> Vec<f64> {
         match self {
             Optimiser::Adam(hyper) => hyper.schedule_row(t, rate).to_vec(),
+            Optimiser::Sgd(_) => vec![rate],
         }
     }
 }
 
-/// Parameters that one optimiser updates together, in one launch.
+/// Parameters that one optimiser updates together, in one launch, three more if gradients are clipped.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Its name in labels and buffers: the optimiser's, and the parameters' if they have one.
@@ -59,6 +64,8 @@ pub struct Group {
     pub schedule: View,
     /// How they are updated.
     pub optimiser: Optimiser,
+    /// The largest norm of their gradients that is not clipped.
+    clip: Option<f64>,
     /// Where each tensor ends, the last one with the last parameter.
     ends: Vec<usize>,
 }
@@ -90,8 +97,17 @@ impl Group {
             gradients: plan.whole(parameters.gradients),
             state,
             optimiser,
+            clip: None,
             ends: parameters.ends(),
             name,
+        }
+    }
+
+    /// The same group with its gradients scaled down to a norm of `limit` wherever it is larger.
+    pub fn with_clip(self, limit: Option<f64>) -> Group {
+        Group {
+            clip: limit,
+            ..self
         }
     }
 
@@ -106,6 +122,9 @@ impl Group {
 
     /// Appends the update.
     pub(super) fn update(&self, e: &mut Emitter, clock: View) {
+        if let Some(limit) = self.clip {
+            self.emit_clip(&mut e.at("clip", Pass::Update), limit);
+        }
         match self.optimiser {
             Optimiser::Adam(hyper) => e.launch(
                 "",
@@ -120,6 +139,35 @@ impl Group {
                     ends: self.ends.clone(),
                 },
             ),
+            Optimiser::Sgd(hyper) => e.launch(
+                "",
+                Sgd {
+                    parameters: self.values,
+                    gradients: self.gradients,
+                    velocity: self.state[0].1,
+                    schedule: self.schedule,
+                    clock,
+                    hyper,
+                    ends: self.ends.clone(),
+                },
+            ),
         }
+    }
+
+    fn emit_clip(&self, e: &mut Emitter, limit: f64) {
+        let gradients = self.gradients;
+        let partial = e.reals("partial", gradients.len.div_ceil(norm_clip::BLOCK));
+        let [norm, factor] = ["norm", "factor"].map(|what| e.reals(what, 1));
+        e.launch("blocks", norm_clip::Partial { gradients, partial });
+        e.launch(
+            "norm",
+            norm_clip::Finish {
+                partial,
+                limit,
+                norm,
+                factor,
+            },
+        );
+        e.launch("scale", norm_clip::Scale { gradients, factor });
     }
 }

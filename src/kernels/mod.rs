@@ -38,11 +38,13 @@ pub mod host;
 pub mod join;
 pub mod loss;
 pub mod nearest;
+pub mod norm_clip;
 pub(crate) mod parallel;
 mod patches;
 pub mod pool;
 mod product;
 pub mod random;
+pub mod sgd;
 pub mod softmax;
 pub mod upsample;
 pub mod warp;
@@ -331,6 +333,10 @@ pub const SHADERS: &[(&str, &str)] = &[
     shader_of::<loss::Finish>(),
     shader_of::<loss::Gradient>(),
     shader_of::<adam::Adam>(),
+    shader_of::<sgd::Sgd>(),
+    shader_of::<norm_clip::Partial>(),
+    shader_of::<norm_clip::Finish>(),
+    shader_of::<norm_clip::Scale>(),
     shader_of::<clock::Advance>(),
     shader_of::<nearest::RowNorms>(),
     shader_of::<nearest::Distances>(),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::emit::Optimiser;
-use crate::kernels::adam::Hyperparameters;
+use crate::kernels::{adam, sgd};
+use crate::models::Wrong;
 
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,17 +14,52 @@ pub struct Train {
     pub epochs: usize,
     /// Images per step.
     pub batch: usize,
-    /// Adam's α.
+    /// How parameters follow from their gradients.
+    #[serde(default)]
+    pub optimiser: OptimiserName,
+    /// α
     pub learning_rate: f64,
+    /// λ, for `adamw` and `sgd`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_decay: f64,
+    /// μ, for `sgd`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub momentum: f64,
+    /// Whether `sgd` looks ahead along its velocity.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nesterov: bool,
+    /// The largest norm of all gradients; larger ones are scaled down to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
     /// How α changes.
     #[serde(default)]
     pub schedule: Schedule,
+    /// `linear`: the part of the run after which α begins to fall.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decay_from: f64,
     /// Steps over which the rate first rises from 0, linearly: large rates want small first steps.
     #[serde(default)]
     pub warmup_steps: usize,
     /// Seeds initial weights, shuffles, noise and label draws.
     #[serde(default)]
     pub seed: u64,
+}
+
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
+/// How parameters follow from their gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimiserName {
+    /// Adam.
+    #[default]
+    Adam,
+    /// Adam, and weights that decay by themselves.
+    AdamW,
+    /// Gradient descent, with or without momentum.
+    Sgd,
 }
 
 /// How the learning rate changes over the run.
@@ -35,24 +71,84 @@ pub enum Schedule {
     Constant,
     /// Half a cosine, from α after the warm-up to 0 (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
     Cosine,
+    /// Constant up to `decay_from` of the run, then in a line to 0.
+    Linear,
 }
 
 impl Train {
     /// How parameters follow from their gradients.
     pub fn optimiser(&self) -> Optimiser {
-        Optimiser::Adam(Hyperparameters::default())
+        let weight_decay = self.weight_decay;
+        match self.optimiser {
+            OptimiserName::Adam => Optimiser::Adam(adam::Hyperparameters::default()),
+            OptimiserName::AdamW => Optimiser::Adam(adam::Hyperparameters {
+                weight_decay,
+                ..adam::Hyperparameters::default()
+            }),
+            OptimiserName::Sgd => Optimiser::Sgd(sgd::Hyperparameters {
+                momentum: self.momentum,
+                nesterov: self.nesterov,
+                weight_decay,
+            }),
+        }
+    }
+
+    /// The first value that is out of range, or that the optimiser or the schedule does not take.
+    pub(super) fn wrong(&self) -> Option<Wrong> {
+        let parts = [
+            ("train.weight_decay", self.weight_decay, f64::MAX, "λ ≥ 0"),
+            ("train.momentum", self.momentum, 1.0, "0 ≤ μ < 1"),
+            (
+                "train.decay_from",
+                self.decay_from,
+                1.0,
+                "a part of the run, 0 ≤ p < 1",
+            ),
+        ];
+        for (key, value, below, expected) in parts {
+            if !(value >= 0.0 && value < below) {
+                return Some((key, value.to_string(), expected));
+            }
+        }
+        let is_sgd = self.optimiser == OptimiserName::Sgd;
+        if self.optimiser == OptimiserName::Adam && self.weight_decay > 0.0 {
+            let expected = "no such key beside `optimiser = \"adam\"`\nhint: optimiser = \"adamw\"";
+            return Some((
+                "train.weight_decay",
+                self.weight_decay.to_string(),
+                expected,
+            ));
+        }
+        if !is_sgd && self.momentum > 0.0 {
+            let expected = "no such key beside Adam, which has its own\nhint: optimiser = \"sgd\"";
+            return Some(("train.momentum", self.momentum.to_string(), expected));
+        }
+        if self.nesterov && !(is_sgd && self.momentum > 0.0) {
+            let expected = "`optimiser = \"sgd\"` and a momentum beside it";
+            return Some(("train.nesterov", "true".to_owned(), expected));
+        }
+        if self.decay_from > 0.0 && self.schedule != Schedule::Linear {
+            let expected = "`schedule = \"linear\"` beside it";
+            return Some(("train.decay_from", self.decay_from.to_string(), expected));
+        }
+        match self.clip_norm {
+            Some(norm) if !(norm.is_finite() && norm > 0.0) => {
+                Some(("train.clip_norm", norm.to_string(), "a norm > 0"))
+            }
+            _ => None,
+        }
     }
 
     /// Learning rate of step `done` (from 0) of `total`.
     pub fn rate(&self, done: u64, total: u64) -> f64 {
         let warmup = self.warmup_steps as u64;
+        // The part of the run that is done, counted from the end of the warm-up.
+        let part = done.saturating_sub(warmup) as f64 / total.saturating_sub(warmup).max(1) as f64;
         let scheduled = match self.schedule {
             Schedule::Constant => 1.0,
-            Schedule::Cosine => {
-                let part =
-                    done.saturating_sub(warmup) as f64 / total.saturating_sub(warmup).max(1) as f64;
-                0.5 * (1.0 + (std::f64::consts::PI * part).cos())
-            }
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * part).cos()),
+            Schedule::Linear if part <= self.decay_from => 1.0,
+            Schedule::Linear => (1.0 - part) / (1.0 - self.decay_from),
         };
         let risen = match warmup {
             0 => 1.0,
@@ -75,6 +171,37 @@ mod tests {
         assert_eq!(train.rate(0, 100), 2.0);
         assert!((train.rate(50, 100) - 1.0).abs() < 1e-12);
         assert!(train.rate(99, 100) < 1e-3);
+    }
+
+    #[test]
+    fn the_linear_schedule_is_constant_and_then_falls_in_a_line_to_0() {
+        let mut train = Recipe::load("reference-dense").expect("valid").train;
+        train.schedule = Schedule::Linear;
+        train.learning_rate = 2.0;
+        train.decay_from = 0.5;
+        let rates = [0, 50, 75, 100].map(|done| train.rate(done, 100));
+        assert_eq!(rates, [2.0, 2.0, 1.0, 0.0]);
+        assert!(train.rate(51, 100) < 2.0);
+    }
+
+    #[test]
+    fn keys_of_another_optimiser_are_errors_with_a_hint() {
+        let mut train = Recipe::load("reference-dense").expect("valid").train;
+        assert_eq!(train.wrong(), None);
+        train.weight_decay = 0.1;
+        let (key, value, expected) = train.wrong().expect("Adam's gradients do not decay");
+        assert_eq!((key, value.as_str()), ("train.weight_decay", "0.1"));
+        assert!(expected.contains("hint: optimiser = \"adamw\""));
+        train.optimiser = OptimiserName::AdamW;
+        assert_eq!(train.wrong(), None);
+        train.nesterov = true;
+        assert_eq!(train.wrong().expect("no momentum").0, "train.nesterov");
+        train.nesterov = false;
+        train.clip_norm = Some(0.0);
+        assert_eq!(
+            train.wrong().expect("nothing would be left").0,
+            "train.clip_norm"
+        );
     }
 
     #[test]

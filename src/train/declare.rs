@@ -33,7 +33,7 @@ impl Declared {
         for parameters in model.learnt() {
             let optimiser = recipe.train.optimiser();
             let group = Group::new(&mut emission.plan, parameters, optimiser, steps);
-            emission.add_group(group);
+            emission.add_group(group.with_clip(recipe.train.clip_norm));
         }
         Ok(Declared { emission, model })
     }

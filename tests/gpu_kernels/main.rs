@@ -20,6 +20,7 @@ mod geometry;
 mod harness;
 mod models;
 mod nearest;
+mod optimisers;
 mod products;
 
 use diabolo::buffer::Element;
@@ -433,7 +434,7 @@ fn adam_over_several_sizes() {
     for len in [1, 31, 33, 127, 129, 70_000] {
         let mut test = Case::new(len);
         let hyper = Hyperparameters::default();
-        let schedule = test.guarded("schedule", Element::Real, 6);
+        let schedule = test.guarded("schedule", Element::Real, 9);
         let rows = (1..=3)
             .flat_map(|t| hyper.schedule_row(t, 1e-3))
             .map(|x| x as f32);

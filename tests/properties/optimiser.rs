@@ -112,6 +112,7 @@ fn descent() -> impl Strategy<Value = Descent> {
                 beta1,
                 beta2,
                 epsilon,
+                weight_decay: 0.0,
             },
             seed,
         },
@@ -137,7 +138,7 @@ fn adam_s_steps_are_kingma_and_ba_s() {
         let mut bench = Bench::new();
         let row = |t| {
             let [c1, c2] = [hyper.beta1, hyper.beta2].map(|b| oracle::bias_correction(b, t));
-            [case.alpha / c1, 1.0 / c2.sqrt()]
+            [case.alpha / c1, 1.0 / c2.sqrt(), 1.0]
         };
         let schedule = bench.given(&(1..=case.steps).flat_map(row).collect::<Vec<_>>());
         let clock = bench.indices(&[0, 0]);
@@ -170,7 +171,7 @@ fn the_schedule_holds_the_rate_and_both_bias_corrections() {
             slack: t as f64,
         };
         let [c1, c2] = [case.hyper.beta1, case.hyper.beta2].map(correction);
-        let expected = [exact(case.alpha) / c1, ONE / c2.sqrt()];
+        let expected = [exact(case.alpha) / c1, ONE / c2.sqrt(), ONE];
         let row = case.hyper.schedule_row(t as u64, case.alpha);
         compare("schedule", &row, &expected, 2.0 * DOUBLE)
     });

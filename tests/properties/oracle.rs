@@ -264,6 +264,7 @@ pub fn adam(hyper: &Hyperparameters, alpha: f64, start: f64, gradients: &[f64]) 
         beta1,
         beta2,
         epsilon,
+        ..
     } = *hyper;
     let [mut p, mut m, mut v] = [start, 0.0, 0.0].map(exact);
     for (t, &g) in (1..).zip(gradients) {

@@ -1,7 +1,9 @@
 //! What CPU kernels run on: the memory they read and write, and the threads that share their tasks.
 
 mod memory;
+mod pieces;
 mod team;
 
 pub use memory::{Memory, Scratch, ScratchSize, Table};
+pub use pieces::Pieces;
 pub use team::Team;
