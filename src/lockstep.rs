@@ -154,11 +154,15 @@ struct OfJudge<'a>(&'a mut dyn Device);
 
 impl crate::kernels::Contents for OfJudge<'_> {
     fn reals(&mut self, view: View) -> Vec<f64> {
-        self.0.read_double(view).expect("the CPU reads its own memory")
+        self.0
+            .read_double(view)
+            .expect("the CPU reads its own memory")
     }
 
     fn indices(&mut self, view: View) -> Vec<u32> {
-        self.0.read_index(view).expect("the CPU reads its own memory")
+        self.0
+            .read_index(view)
+            .expect("the CPU reads its own memory")
     }
 }
 

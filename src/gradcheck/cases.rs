@@ -285,7 +285,7 @@ fn loss_case(kind: &str, loss: Loss, index: usize, rng: &mut ChaCha8Rng) -> Case
     // Beyond a block the sum has a second pass.
     let cols = size(rng, index, [1, loss::BLOCK + 33]);
     objective_case(kind, [1, cols], |e, y, target| {
-        reconstruction(e, loss, Per::Element, y, target)
+        reconstruction(e, kind, loss, Per::Element, y, target)
     })
 }
 

@@ -203,7 +203,7 @@ impl Model for Autoencoder {
     fn train(&self, e: &mut Emitter, batch: &Batch) {
         let (code, encoder) = self.encoder.forward(e, batch.noisy);
         let (y, decoder) = self.decoder.forward(e, code);
-        let dy = reconstruction(e, self.loss, Per::Element, y, batch.clean);
+        let dy = reconstruction(e, "reconstruction", self.loss, Per::Element, y, batch.clean);
         let d_code = self.decoder.backward(e, decoder, dy);
         self.encoder.backward(e, encoder, d_code).unused();
         e.update(&self.parameters);
@@ -212,7 +212,7 @@ impl Model for Autoencoder {
     fn measure(&self, e: &mut Emitter, batch: &Batch) {
         let (code, _) = self.encoder.forward(e, batch.noisy);
         let (y, _) = self.decoder.forward(e, code);
-        reconstruction(e, self.loss, Per::Element, y, batch.clean).unused();
+        reconstruction(e, "reconstruction", self.loss, Per::Element, y, batch.clean).unused();
     }
 
     fn uses(&self) -> &'static [Use] {

@@ -70,6 +70,21 @@ fn is_zero(number: &f64) -> bool {
 }
 
 impl Settings {
+    /// A new dense classifier with ReLUs.
+    pub fn dense(hidden: &[usize]) -> Settings {
+        Settings {
+            kind: IgnoredAny,
+            convolutions: Vec::new(),
+            hidden: hidden.to_vec(),
+            activation: Activation::Relu,
+            dropout: 0.0,
+            code: None,
+            code_activation: Activation::Relu,
+            weights: None,
+            frozen: false,
+        }
+    }
+
     /// The first value out of range.
     pub(super) fn wrong(&self) -> Option<Wrong> {
         let widths = wrong_width("model.hidden", &self.hidden);

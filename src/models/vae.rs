@@ -130,7 +130,7 @@ impl Model for Vae {
         let (y, decoder) = self.decoder.forward(e, z);
 
         let loss = Loss::BinaryCrossEntropy;
-        let dy = reconstruction(e, loss, Per::Image, y, batch.clean);
+        let dy = reconstruction(e, "reconstruction", loss, Per::Image, y, batch.clean);
         let dq_kl = kl_to_normal(e, self.beta, q);
 
         let dz = self.decoder.backward(e, decoder, dy);
@@ -145,7 +145,7 @@ impl Model for Vae {
         let (z, _) = self.sample.forward(e, q);
         let (y, _) = self.decoder.forward(e, z);
         let loss = Loss::BinaryCrossEntropy;
-        reconstruction(e, loss, Per::Image, y, batch.clean).unused();
+        reconstruction(e, "reconstruction", loss, Per::Image, y, batch.clean).unused();
         kl_to_normal(e, self.beta, q).unused();
     }
 

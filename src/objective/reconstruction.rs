@@ -14,16 +14,16 @@ pub enum Per {
     Image,
 }
 
-/// Appends the loss between `y` and `target`, both `[N, features]`, noted as `reconstruction`.
+/// Appends the loss between `y` and `target`, both `[N, features]`, noted as `name`.
 /// Returns its gradient by y.
 pub fn reconstruction(
     e: &mut Emitter,
+    name: &str,
     loss: Loss,
     per: Per,
     y: Matrix,
     target: Matrix,
 ) -> Gradient {
-    const LAYER: &str = "loss";
     let (divisor, unit) = match (per, loss) {
         (Per::Element, _) => (y.view.len, Unit::PerElement),
         (Per::Image, Loss::BinaryCrossEntropy) => (y.rows, Unit::NatsPerImage),
@@ -32,8 +32,8 @@ pub fn reconstruction(
     let divisor = divisor as f64;
     let [rows, cols] = [y.rows, y.cols];
     let (y, target) = (y.view, target.view);
-    let mut e = e.at(LAYER, Pass::Objective);
-    let note = e.note("reconstruction", unit, 1.0);
+    let mut e = e.at(name, Pass::Objective);
+    let note = e.note(name, unit, 1.0);
     let partial = e.reals("partial", y.len.div_ceil(BLOCK));
     e.launch(
         "blocks",
@@ -54,7 +54,7 @@ pub fn reconstruction(
             note,
         },
     );
-    let mut e = e.at(LAYER, Pass::Backward);
+    let mut e = e.at(name, Pass::Backward);
     let dy = e.reals("dy", y.len);
     e.launch(
         "",

@@ -1,5 +1,5 @@
 """Writes what PyTorch computes for the tests beside it: in double precision reference.safetensors,
-convolution.safetensors and evaluation.safetensors, and the state_dicts dense.safetensors and
+convolution.safetensors, evaluation.safetensors and family.safetensors, and the state_dicts dense.safetensors and
 conv.safetensors of two trained models in f32.
 
 Usage: pip install -r requirements.txt && python generate.py
@@ -253,3 +253,94 @@ for name, (model, images) in trained.items():
     keep(name, images=images, codes=model.encode(images), restored=restored)
 
 save_file(out, Path(__file__).with_name("evaluation.safetensors"), metadata)
+
+# Optimisers over twenty steps, and the models beside the autoencoder. Every value is drawn from one
+# seed of its own, so that what stands above can change without changing these.
+torch.manual_seed(1)
+out = {}
+p = torch.randn(50)
+gradients = torch.randn(20, 50)
+keep("optimiser", p=p, gradients=gradients)
+optimisers = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
+    "sgd": lambda p: torch.optim.SGD(p, lr=1e-2),
+    "momentum": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, weight_decay=0.1),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9, nesterov=True),
+    "clipped": lambda p: torch.optim.SGD(p, lr=1e-2),
+}
+for name, make in optimisers.items():
+    parameter = nn.Parameter(p.clone())
+    optimiser = make([parameter])
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        if name == "clipped":
+            nn.utils.clip_grad_norm_([parameter], 5.0)
+        optimiser.step()
+    keep(f"optimiser.{name}", after=parameter)
+
+logits = (3 * torch.randn(33, 7)).requires_grad_(True)
+labels = torch.randint(0, 7, (33,))
+labels[::5] = -1
+value = F.cross_entropy(logits, labels, ignore_index=-1)
+value.backward()
+error = (logits.argmax(1) != labels)[labels >= 0].double().mean()
+keep("softmax", logits=logits, labels=labels.double(), value=value.reshape(1), dy=logits.grad)
+keep("softmax", error=error.reshape(1))
+
+
+class Classifier(nn.Module):
+    """12-9-7, norms and ReLUs, and four classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = Autoencoder.half([12, 9, 7])
+        self.head = nn.Sequential(nn.Linear(7, 4))
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def forward(self, x):
+        return self.head(self.encoder(x))
+
+
+class Tied(nn.Module):
+    """12-9-3 and its mirror, whose weights are the encoder's, transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = Autoencoder.half([12, 9, 3])
+        self.decoder = nn.ModuleDict({"1": nn.BatchNorm1d(9)})
+        self.decoder["3"] = nn.Module()
+        self.decoder["3"].bias = nn.Parameter(torch.zeros(12))
+
+    def encode(self, x):
+        return self.encoder(x)
+
+    def forward(self, x):
+        first, second = self.encoder[0].weight, self.encoder[3].weight
+        h = torch.relu(self.decoder["1"](self.encode(x) @ second))
+        return torch.sigmoid(h @ first + self.decoder["3"].bias)
+
+
+clean = torch.rand(20, 33, 12)
+noisy = clean + 0.5 * torch.randn_like(clean)
+train("tied", Tied(), F.mse_loss, clean, noisy)
+labels = torch.randint(0, 4, (20, 33))
+model = Classifier()
+state = {k: v for k, v in model.state_dict().items() if v.dim()}
+keep("model.classifier.before", **state)
+optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+losses = []
+for x, target in zip(noisy, labels):
+    optimiser.zero_grad()
+    value = F.cross_entropy(model(x), target)
+    value.backward()
+    optimiser.step()
+    losses.append(value.detach())
+state = {k: v for k, v in model.state_dict().items() if v.dim()}
+keep("model.classifier.after", **state)
+keep("model.classifier", noisy=noisy, labels=labels.double(), losses=torch.stack(losses))
+model.eval()
+keep("model.classifier", codes=model.encode(clean[0]), clean=clean)
+
+save_file(out, Path(__file__).with_name("family.safetensors"), metadata)

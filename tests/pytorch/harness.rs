@@ -159,6 +159,11 @@ impl On<'_> {
         written.expect("fits");
     }
 
+    pub fn write_indices(&mut self, view: View, values: &[u32]) {
+        let written = self.device.write(view, HostData::Index(values));
+        written.expect("fits");
+    }
+
     pub fn run(&mut self, routine: RoutineId) {
         self.device.run(routine, 1).expect("runs");
     }

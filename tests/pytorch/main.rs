@@ -8,6 +8,7 @@
 #[path = "../common/adapter.rs"]
 mod adapter;
 mod convolution;
+mod family;
 mod harness;
 #[path = "../common/program.rs"]
 mod program;
@@ -144,7 +145,7 @@ fn losses() {
         let [y, target] = ["y", "target"].map(|n| plan.persistent(n, Element::Real, elements));
         let mut e = emission.begin_step("loss", Mode::Training, clock, 1);
         let [of_y, of_target] = [y, target].map(|view| view.matrix(1, elements));
-        let dy = reconstruction(&mut e, loss, Per::Element, of_y, of_target);
+        let dy = reconstruction(&mut e, name, loss, Per::Element, of_y, of_target);
         let dy = dy.matrix().view;
         e.keep(dy);
         let emitted = e.end();
@@ -211,15 +212,21 @@ struct Model {
     encode: RoutineId,
     clean: View,
     noisy: View,
+    labels: Option<View>,
     codes: View,
     notes: Vec<Note>,
     schedule: View,
 }
 
-fn model(settings: &Settings, image: ImageShape, batch: usize) -> (Model, PlanBuilder) {
+fn model(
+    settings: &Settings,
+    image: ImageShape,
+    batch: usize,
+    classes: usize,
+) -> (Model, PlanBuilder) {
     let mut emission = Emission::new(PlanBuilder::new(), 0);
     let plan = &mut emission.plan;
-    let model = settings.build(plan, Task { image, classes: 0 });
+    let model = settings.build(plan, Task { image, classes });
     let model = model.expect("fits");
     let clock = plan.persistent("clock", Element::Index, 2);
     let features = image.features();
@@ -227,9 +234,10 @@ fn model(settings: &Settings, image: ImageShape, batch: usize) -> (Model, PlanBu
         plan.persistent(name, Element::Real, batch * features)
             .matrix(batch, features)
     });
+    let labels = model.reads_labels();
+    let labels = labels.then(|| plan.persistent("labels", Element::Index, batch));
     let schedule = adam(&mut emission, model.parameters()[0]);
     let mut e = emission.begin_step("step", Mode::Training, clock, 20);
-    let labels = None;
     model.train(
         &mut e,
         &Batch {
@@ -250,6 +258,7 @@ fn model(settings: &Settings, image: ImageShape, batch: usize) -> (Model, PlanBu
         encode,
         clean: clean.view,
         noisy: noisy.view,
+        labels,
         codes: codes.view,
         notes: step.notes,
         schedule,
@@ -302,7 +311,7 @@ fn whole_autoencoders_over_twenty_steps_with_the_same_noise() {
         let prefix = format!("model.{name}");
         let values = |what: &str| reference.values(&format!("{prefix}.{what}"));
         let (clean, noisy) = (values("clean"), values("noisy"));
-        let (model, plan) = model(&settings, image, batch);
+        let (model, plan) = model(&settings, image, batch, 0);
         family.on_every_device(plan.finish(u64::MAX).expect("fits"), |on| {
             for tensor in &model.tensors {
                 let before = format!("{prefix}.before.{}", tensor.name);
