@@ -1,13 +1,14 @@
-// Activation backward: dx = dy · f′, with f′ from y = f(x). See src/kernels/activation.rs.
+// Activation backward: dx = dy · f′, with f′ from y = f(x), or from x where y does not tell it. See
+// src/kernels/activation.rs.
 //
-// One thread per element.
+// One thread per element: dispatch ⌈len / 64⌉ work-groups.
 
 struct Dims {
     len: u32,
 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(1) var<storage, read> saved: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
@@ -21,5 +22,5 @@ fn main(
     if i >= dims.len {
         return;
     }
-    dx[i] = dy[i] * slope(y[i]);
+    dx[i] = dy[i] * slope(saved[i]);
 }

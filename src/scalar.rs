@@ -32,6 +32,9 @@ pub trait Scalar:
     /// ln(1 + u) for u from 0 to 1, likewise.
     fn logarithm_of_one_plus(self) -> Self;
 
+    /// erf x = 2/√π ∫ e^(−t²) dt from 0 to x.
+    fn error_function(self) -> Self;
+
     /// A vector register's worth.
     type Vector<S: Simd>: Copy;
 
@@ -72,7 +75,7 @@ pub trait Scalar:
 
 macro_rules! scalar {
     (
-        $type:ident, $exponential:expr, $minus_one:expr, $logarithm:expr,
+        $type:ident, $exponential:expr, $minus_one:expr, $logarithm:expr, $error_function:expr,
         $vector:ident, $lanes:ident, $splat:ident, $add:ident, $multiply_add:ident,
         $index:ident, $indices:ident, $less:ident, $equal:ident, $less_index:ident,
         $and:ident, $or:ident, $select:ident, $select_index:ident
@@ -103,6 +106,10 @@ macro_rules! scalar {
             #[inline(always)]
             fn logarithm_of_one_plus(self) -> Self {
                 $logarithm(self)
+            }
+
+            fn error_function(self) -> Self {
+                $error_function(self)
             }
 
             type Vector<S: Simd> = S::$vector;
@@ -172,6 +179,7 @@ scalar!(
     exponential_f32,
     exponential_minus_one_f32,
     logarithm_of_one_plus_f32,
+    libm::erff,
     f32s,
     F32_LANES,
     splat_f32s,
@@ -192,6 +200,7 @@ scalar!(
     f64::exp,
     f64::exp_m1,
     f64::ln_1p,
+    libm::erf,
     f64s,
     F64_LANES,
     splat_f64s,

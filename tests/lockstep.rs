@@ -186,7 +186,7 @@ const FAULTS: [Fault; 14] = [
     ("conv2d_data_gradient", "weight[line", "weight[1u + line"),
     ("batch_norm_statistics", "1e-5", "1e-3"),
     ("batch_norm_backward_apply", "d_beta[", "0.0 * d_beta["),
-    ("activation_backward", "slope(y[i])", "1.0"),
+    ("activation_backward", "slope(saved[i])", "1.0"),
     ("max_pool", "value > largest", "value < largest"),
     (
         "loss_gradient",

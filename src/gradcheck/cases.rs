@@ -65,7 +65,10 @@ pub fn layer_cases(name: &str, shapes: usize, seed: u64) -> Option<Vec<Case>> {
     match &KINDS[number].1 {
         Plain(make) => cases.extend((0..shapes).map(|index| make(name, index, &mut rng))),
         Fused(make) => {
-            for activation in Activation::ALL {
+            // A layer of its own has every activation, a layer with one fused into it those that fit.
+            let alone = name == "activation";
+            let fits = |f: &Activation| alone || Activation::FUSIBLE.contains(f);
+            for activation in Activation::ALL.into_iter().filter(fits) {
                 cases.extend((0..shapes).map(|index| make(name, activation, index, &mut rng)));
             }
         }

@@ -95,8 +95,8 @@ pub const MISTAKES: &[Mistake] = &[
         what: "the activation's derivative, written in terms of its output, is given its input",
         rewrite: |launch, context| {
             let mut backward = launch.kernel.downcast::<activation::Backward>()?.clone();
-            let forward = context.find(|forward: &activation::Forward| forward.y == backward.y)?;
-            backward.y = forward.x;
+            let forward = context.find(|f: &activation::Forward| f.y == backward.saved)?;
+            backward.saved = forward.x;
             let curved = backward.activation.is_curved();
             curved.then_some(backward).and_then(one)
         },

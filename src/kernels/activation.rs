@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! forward    y  = f(x)
-//! backward   dx = dy · f′     with f′ written in terms of y, so forward saves only y
+//! backward   dx = dy · f′     with f′ in terms of y, or of x where y does not tell it
 //!
 //! relu        f = max(x, 0)             f′ = [y > 0]
 //! leaky relu  f = x, or x/100 if x < 0  f′ = 1 if y > 0, else 1/100
@@ -10,8 +10,13 @@
 //! sigmoid     f = 1 / (1 + e⁻ˣ)         f′ = y (1 − y)
 //! tanh        f = tanh x                f′ = 1 − y²
 //! softplus    f = ln(1 + eˣ)            f′ = 1 − e⁻ʸ
+//! gelu        f = x Φ(x)                f′ = Φ(x) + x φ(x)       Φ, φ of the standard normal
+//! silu        f = x σ(x)                f′ = σ(x) (1 + x (1 − σ(x)))
+//! mish        f = x t                   f′ = t + x σ(x) (1 − t²),  t = tanh(ln(1 + eˣ))
 //! ```
-//! The constants are PyTorch's defaults.
+//! The constants are PyTorch's defaults. The last three fall before they rise, so that y does not tell
+//! where x was: they read x ([`Activation::reads_input`]) and stand in layers of their own, where the
+//! others are fused behind the kernel that makes their input.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +44,22 @@ pub enum Activation {
     Tanh,
     /// y = ln(1 + eˣ): a ReLU without its kink
     Softplus,
+    /// y = x Φ(x) (Hendrycks and Gimpel, 2016)
+    Gelu,
+    /// y = x σ(x), also called swish (Ramachandran et al., 2017)
+    Silu,
+    /// y = x tanh(ln(1 + eˣ)) (Misra, 2019)
+    Mish,
+}
+
+/// φ(0) = 1/√2π
+const DENSITY_AT_0: f64 = 0.398_942_280_401_432_7;
+
+/// Φ(x)
+#[inline(always)]
+fn normal_distribution<T: Scalar>(x: T) -> T {
+    let half = T::of(0.5);
+    half + half * (x * T::of(std::f64::consts::FRAC_1_SQRT_2)).error_function()
 }
 
 /// What leaky ReLU leaves of a negative number.
@@ -67,10 +88,13 @@ impl Activation {
                 let rest = (-x.abs()).exponential().logarithm_of_one_plus();
                 if x < T::zero() { rest } else { x + rest }
             }
+            Activation::Gelu => x * normal_distribution(x),
+            Activation::Silu => x * Activation::Sigmoid.apply(x),
+            Activation::Mish => x * Activation::Tanh.apply(Activation::Softplus.apply(x)),
         }
     }
 
-    /// f′, from y = f(x)
+    /// f′, from y = f(x), or from x if the activation [reads](Self::reads_input) it.
     #[inline(always)]
     pub fn slope<T: Scalar>(self, y: T) -> T {
         match self {
@@ -84,11 +108,45 @@ impl Activation {
             Activation::Sigmoid => y * (T::one() - y),
             Activation::Tanh => T::one() - y * y,
             Activation::Softplus => -(-y).exponential_minus_one(),
+            Activation::Gelu => {
+                let x = y;
+                let density = (T::of(-0.5) * x * x).exponential() * T::of(DENSITY_AT_0);
+                normal_distribution(x) + x * density
+            }
+            Activation::Silu => {
+                let (x, sigmoid) = (y, Activation::Sigmoid.apply(y));
+                sigmoid * (T::one() + x * (T::one() - sigmoid))
+            }
+            Activation::Mish => {
+                let (x, sigmoid) = (y, Activation::Sigmoid.apply(y));
+                let t = Activation::Tanh.apply(Activation::Softplus.apply(x));
+                t + x * sigmoid * (T::one() - t * t)
+            }
         }
     }
 
+    /// Whether f′ is written in terms of x: y does not tell it.
+    pub fn reads_input(self) -> bool {
+        matches!(self, Activation::Gelu | Activation::Silu | Activation::Mish)
+    }
+
     /// Every one, in the order of their numbers in the shaders.
-    pub const ALL: [Activation; 7] = [
+    pub const ALL: [Activation; 10] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Elu,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Gelu,
+        Activation::Silu,
+        Activation::Mish,
+    ];
+
+    /// Those that a kernel can fuse behind what makes their input, which nobody keeps: all that do not
+    /// [read](Self::reads_input) it.
+    pub const FUSIBLE: [Activation; 7] = [
         Activation::Identity,
         Activation::Relu,
         Activation::LeakyRelu,
@@ -116,6 +174,9 @@ impl Activation {
             Activation::Sigmoid => "sigmoid",
             Activation::Tanh => "tanh",
             Activation::Softplus => "softplus",
+            Activation::Gelu => "gelu",
+            Activation::Silu => "silu",
+            Activation::Mish => "mish",
         }
     }
 
@@ -131,7 +192,9 @@ impl Activation {
             Activation::Relu | Activation::LeakyRelu => 1,
             Activation::Elu => 2,
             Activation::Sigmoid => 4,
+            Activation::Silu => 5,
             Activation::Tanh | Activation::Softplus => 6,
+            Activation::Gelu | Activation::Mish => 13,
         }
     }
 }
@@ -180,11 +243,11 @@ impl Kernel for Forward {
     }
 }
 
-/// `dx = dy · f′(y)`, all of one length.
+/// `dx = dy · f′`, all of one length.
 #[derive(Clone, Debug)]
 pub struct Backward {
-    /// What forward gave.
-    pub y: View,
+    /// y, or x if the activation [reads](Activation::reads_input) it.
+    pub saved: View,
     /// Gradient of the loss by y.
     pub dy: View,
     /// Gradient of the loss by x.
@@ -203,25 +266,26 @@ impl Kernel for Backward {
 
     fn operands(&self) -> Vec<Operand> {
         vec![
-            Operand::read("y", self.y),
+            Operand::read("saved", self.saved),
             Operand::read("dy", self.dy),
             Operand::write("dx", self.dx),
         ]
     }
 
     fn flops(&self) -> u64 {
-        3 * self.y.len as u64
+        3 * self.dx.len as u64
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
-        let ([y, dy], [dx]) = memory.real.access([self.y, self.dy], [self.dx]);
+        let ([saved, dy], [dx]) = memory.real.access([self.saved, self.dy], [self.dx]);
         parallel::chunks(&memory.team, dx, 1, |first, dx| {
             parallel::simd(
                 #[inline(always)]
                 || {
                     with_activation!(self.activation, F => {
-                        for ((dx, &dy), &y) in dx.iter_mut().zip(&dy[first..]).zip(&y[first..]) {
-                            *dx = dy * F.slope(y);
+                        let saved = &saved[first..];
+                        for ((dx, &dy), &saved) in dx.iter_mut().zip(&dy[first..]).zip(saved) {
+                            *dx = dy * F.slope(saved);
                         }
                     });
                 },
@@ -230,7 +294,7 @@ impl Kernel for Backward {
     }
 
     fn gpu(&self) -> Dispatch {
-        elementwise(self.activation, self.y.len)
+        elementwise(self.activation, self.dx.len)
     }
 }
 
@@ -239,5 +303,30 @@ fn elementwise(activation: Activation, len: usize) -> Dispatch {
         constants: vec![("ACTIVATION", activation.code())],
         dims: vec![len as u32],
         groups: linear_groups(len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Activation;
+
+    #[test]
+    fn activations_that_do_not_read_their_input_are_fusible_and_no_others() {
+        let all = Activation::ALL.into_iter();
+        assert!(all.filter(|f| !f.reads_input()).eq(Activation::FUSIBLE));
+    }
+
+    #[test]
+    fn slopes_of_inputs_are_the_derivatives() {
+        let all = Activation::ALL.into_iter();
+        for f in all.filter(|f| f.reads_input()) {
+            for x in (-60..=60).map(|i| 0.1 * f64::from(i)) {
+                let h = 1e-4;
+                let [left2, left, right, right2] =
+                    [-2.0, -1.0, 1.0, 2.0].map(|i| f.apply(x + i * h));
+                let slope = (8.0 * (right - left) - (right2 - left2)) / (12.0 * h);
+                assert!((f.slope(x) - slope).abs() < 1e-10, "{f:?} at {x}");
+            }
+        }
     }
 }

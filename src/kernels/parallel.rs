@@ -196,7 +196,9 @@ macro_rules! with_activation {
     ($value:expr, $name:ident => $body:expr) => {
         crate::kernels::parallel::with_constant!(
             $value,
-            Activation::{Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus},
+            Activation::{
+                Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu, Silu, Mish
+            },
             $name => $body)
     };
 }

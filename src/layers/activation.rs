@@ -16,7 +16,7 @@ pub struct ActivationLayer {
 }
 
 impl Layer for ActivationLayer {
-    /// y
+    /// y, or x if the activation [reads](Activation::reads_input) it.
     type Saved = Matrix;
 
     fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, Matrix) {
@@ -30,14 +30,14 @@ impl Layer for ActivationLayer {
                 activation: self.activation,
             },
         );
-        (y, y)
+        (y, if self.activation.reads_input() { x } else { y })
     }
 
-    fn backward(&self, e: &mut Emitter, y: Matrix, dy: Gradient) -> Gradient {
+    fn backward(&self, e: &mut Emitter, saved: Matrix, dy: Gradient) -> Gradient {
         activate_backward(
             &mut e.at(&self.name, Pass::Backward),
             self.activation,
-            y,
+            saved,
             dy,
         )
     }

@@ -1,6 +1,6 @@
 //! Batch normalisation with an activation fused behind it: `y = f(γ x̂ + β)`.
 
-use super::Layer;
+use super::{Layer, assert_fusible};
 use crate::buffer::{Matrix, View};
 use crate::emit::{Columns, Emitter, Gradient, Init, Layout, Mode, Parameter, Parameters};
 use crate::kernels::Activation;
@@ -32,6 +32,7 @@ impl BatchNorm {
         columns: impl Into<Columns>,
         activation: Activation,
     ) -> Self {
+        assert_fusible(name, activation);
         let columns = columns.into();
         let channels = columns.count();
         let mut parameter = |what: &str, value: f64| {

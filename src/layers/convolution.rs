@@ -1,6 +1,6 @@
 //! Convolution and transposed convolution, each with an activation fused behind it.
 
-use super::{Layer, activate_backward, sum_rows};
+use super::{Layer, activate_backward, assert_fusible, sum_rows};
 use crate::buffer::Matrix;
 use crate::emit::{Emitter, Gradient, Init, Layout, Parameter, Parameters};
 use crate::kernels::column_sum::ColumnSumFinish;
@@ -57,6 +57,7 @@ impl Filter {
         outputs: usize,
         activation: Activation,
     ) -> Self {
+        assert_fusible(&self.name, activation);
         let name = format!("{}.bias", self.name);
         let (layout, init) = (Layout::vector(outputs), Init::Constant(0.0));
         let bias = parameters.parameter(plan, name, outputs, layout, init);

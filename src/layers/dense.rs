@@ -1,6 +1,6 @@
 //! Dense: `y = f(x · weight + bias)`.
 
-use super::{Layer, activate_backward, sum_rows};
+use super::{Layer, activate_backward, assert_fusible, sum_rows};
 use crate::buffer::{Matrix, View};
 use crate::emit::{Columns, Emitter, Gradient, Init, Layout, Parameter, Parameters};
 use crate::kernels::Activation;
@@ -75,12 +75,15 @@ impl Dense {
     }
 
     /// Adds a bias and an activation behind it.
+    ///
+    /// Panics if the activation [reads its input](Activation::reads_input).
     pub fn with_bias(
         self,
         plan: &mut PlanBuilder,
         parameters: &mut Parameters,
         activation: Activation,
     ) -> Self {
+        assert_fusible(&self.name, activation);
         let name = format!("{}.bias", self.name);
         let (layout, init) = (Layout::vector(self.outputs), Init::Constant(0.0));
         let bias = parameters.parameter(plan, name, self.outputs.count(), layout, init);

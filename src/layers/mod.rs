@@ -46,16 +46,21 @@ pub trait Layer: std::fmt::Debug + Send + Sync {
     fn backward(&self, e: &mut Emitter, saved: Self::Saved, dy: Gradient) -> Gradient;
 }
 
-/// Appends `dz = dy · f′(y)`; the identity takes no launch.
-fn activate_backward(e: &mut Emitter, activation: Activation, y: Matrix, dy: Gradient) -> Gradient {
+/// Appends `dz = dy · f′`, from y, or from x if the activation reads it; the identity takes no launch.
+fn activate_backward(
+    e: &mut Emitter,
+    activation: Activation,
+    saved: Matrix,
+    dy: Gradient,
+) -> Gradient {
     if activation == Activation::Identity {
         return dy;
     }
-    let dz = e.matrix("dz", y.rows, y.cols);
+    let dz = e.matrix("dz", saved.rows, saved.cols);
     e.launch(
         "activation",
         Backward {
-            y: y.view,
+            saved: saved.view,
             dy: dy.matrix().view,
             dx: dz.view,
             activation,
@@ -81,5 +86,14 @@ fn sum_rows(e: &mut Emitter, dz: &Gradient, d_bias: View) {
             partial,
             sum: d_bias,
         },
+    );
+}
+
+/// Panics if an activation cannot be fused behind the layer of this name.
+fn assert_fusible(layer: &str, activation: Activation) {
+    assert!(
+        !activation.reads_input(),
+        "{layer}: {} reads its input and needs a layer of its own",
+        activation.name()
     );
 }

@@ -7,8 +7,8 @@ use crate::image::ImageShape;
 use crate::kernels::upsample::Enlargement;
 use crate::kernels::{Activation, Window};
 use crate::layers::{
-    AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Layer, MaxPool2d, Reshape,
-    Stack, Upsample2d,
+    ActivationLayer, AvgPool2d, BatchNorm, Conv2d, ConvTranspose2d, Dense, Dropout, Layer,
+    MaxPool2d, Reshape, Stack, Upsample2d,
 };
 use crate::plan::PlanBuilder;
 
@@ -178,9 +178,21 @@ impl<'a> Chain<'a> {
     /// Batch norm and activation.
     fn norm(&mut self, columns: Columns, activation: Activation) {
         let name = self.name();
-        let norm = BatchNorm::new(self.plan, self.parameters, &name, columns, activation);
+        let fused = fused(activation);
+        let norm = BatchNorm::new(self.plan, self.parameters, &name, columns, fused);
         self.push(norm);
-        self.modules += usize::from(activation != Activation::Identity);
+        self.activation(activation);
+    }
+
+    /// The module of an activation, which is a layer of its own only if no kernel can fuse it.
+    fn activation(&mut self, activation: Activation) {
+        if activation == Activation::Identity {
+            return;
+        }
+        let name = self.name();
+        if activation.reads_input() {
+            self.push(ActivationLayer { name, activation });
+        }
     }
 
     /// dense → what comes after.
@@ -206,10 +218,10 @@ impl<'a> Chain<'a> {
                 self.norm(columns, activation);
             }
             Bias(activation) => {
-                let dense = dense.with_bias(self.plan, self.parameters, activation);
+                let dense = dense.with_bias(self.plan, self.parameters, fused(activation));
                 self.dense.push(dense.clone());
                 self.push(dense);
-                self.modules += usize::from(activation != Activation::Identity);
+                self.activation(activation);
             }
         }
     }
@@ -261,9 +273,19 @@ impl<'a> Chain<'a> {
                 self.norm(stage.input.channels.into(), activation);
             }
             Bias(activation) => {
-                let conv = conv.with_bias(plan, parameters, activation);
+                let conv = conv.with_bias(plan, parameters, fused(activation));
                 self.push(conv);
+                self.activation(activation);
             }
         }
+    }
+}
+
+/// What of an activation a kernel can fuse: all of it or nothing.
+fn fused(activation: Activation) -> Activation {
+    if activation.reads_input() {
+        Activation::Identity
+    } else {
+        activation
     }
 }

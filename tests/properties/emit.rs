@@ -203,7 +203,7 @@ pub fn activate(bench: &mut Bench, activation: Activation, x: View) -> View {
 pub fn activate_backward(bench: &mut Bench, activation: Activation, y: View, dy: View) -> View {
     let dx = bench.output(y.len);
     bench.launch(activation::Backward {
-        y,
+        saved: y,
         dy,
         dx,
         activation,

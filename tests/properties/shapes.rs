@@ -12,7 +12,7 @@ pub fn side() -> impl Strategy<Value = usize> {
 }
 
 pub fn activation() -> impl Strategy<Value = Activation> {
-    select(Activation::ALL.to_vec())
+    select(Activation::FUSIBLE.to_vec())
 }
 
 /// A matrix of reals, by its shape and the seed of its values.

@@ -17,7 +17,7 @@ fn values(constant: &str) -> &'static [&'static str] {
     match constant {
         "GAUSSIAN" | "MASKING" | "WARP" | "TRANSPOSE_A" | "TRANSPOSE_B" | "BIAS" | "COSINE"
         | "NESTEROV" => &["false", "true"],
-        "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u"],
+        "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u", "7u", "8u", "9u"],
         "TILE" => &["32u", "64u"],
         "LOSS" => &["0u", "1u"],
         _ => &[],
