@@ -21,7 +21,7 @@ use crate::plan::{Plan, RoutineId};
 use gpu::Counters;
 
 /// A loaded plan.
-pub trait Device {
+pub trait Device: Send {
     /// Which device this is.
     fn info(&self) -> &DeviceInfo;
 

@@ -20,7 +20,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parallel::{self, with_activation};
+use super::parallel::{self, with_constant};
 use super::{Dispatch, Kernel, linear_groups, shader};
 use crate::buffer::{Operand, View};
 use crate::kernels::host::Memory;
@@ -52,6 +52,27 @@ pub enum Activation {
     Mish,
 }
 
+// Functions of their own and not calls of `apply`: a function that calls itself is not inlined, and loops
+// over it are no vector code.
+
+#[inline(always)]
+fn sigmoid<T: Scalar>(x: T) -> T {
+    T::one() / (T::one() + (-x).exponential())
+}
+
+#[inline(always)]
+fn tanh<T: Scalar>(x: T) -> T {
+    // The exponential of a negative number cannot overflow.
+    let e = (-(x + x).abs()).exponential_minus_one();
+    (e / (T::of(2.0) + e)).copysign(x)
+}
+
+#[inline(always)]
+fn softplus<T: Scalar>(x: T) -> T {
+    let rest = (-x.abs()).exponential().logarithm_of_one_plus();
+    if x < T::zero() { rest } else { x + rest }
+}
+
 /// φ(0) = 1/√2π
 const DENSITY_AT_0: f64 = 0.398_942_280_401_432_7;
 
@@ -78,19 +99,12 @@ impl Activation {
             Activation::LeakyRelu => x,
             Activation::Elu if x < T::zero() => x.exponential_minus_one(),
             Activation::Elu => x,
-            Activation::Sigmoid => T::one() / (T::one() + (-x).exponential()),
-            Activation::Tanh => {
-                // The exponential of a negative number cannot overflow.
-                let e = (-(x + x).abs()).exponential_minus_one();
-                (e / (T::of(2.0) + e)).copysign(x)
-            }
-            Activation::Softplus => {
-                let rest = (-x.abs()).exponential().logarithm_of_one_plus();
-                if x < T::zero() { rest } else { x + rest }
-            }
+            Activation::Sigmoid => sigmoid(x),
+            Activation::Tanh => tanh(x),
+            Activation::Softplus => softplus(x),
             Activation::Gelu => x * normal_distribution(x),
-            Activation::Silu => x * Activation::Sigmoid.apply(x),
-            Activation::Mish => x * Activation::Tanh.apply(Activation::Softplus.apply(x)),
+            Activation::Silu => x * sigmoid(x),
+            Activation::Mish => x * tanh(softplus(x)),
         }
     }
 
@@ -114,12 +128,12 @@ impl Activation {
                 normal_distribution(x) + x * density
             }
             Activation::Silu => {
-                let (x, sigmoid) = (y, Activation::Sigmoid.apply(y));
+                let (x, sigmoid) = (y, sigmoid(y));
                 sigmoid * (T::one() + x * (T::one() - sigmoid))
             }
             Activation::Mish => {
-                let (x, sigmoid) = (y, Activation::Sigmoid.apply(y));
-                let t = Activation::Tanh.apply(Activation::Softplus.apply(x));
+                let (x, sigmoid) = (y, sigmoid(y));
+                let t = tanh(softplus(x));
                 t + x * sigmoid * (T::one() - t * t)
             }
         }
@@ -199,6 +213,18 @@ impl Activation {
     }
 }
 
+/// [`with_constant`] over every activation.
+macro_rules! with_any {
+    ($value:expr, $name:ident => $body:expr) => {
+        with_constant!(
+            $value,
+            Activation::{
+                Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu, Silu, Mish
+            },
+            $name => $body)
+    };
+}
+
 /// `y = f(x)`, all of one length.
 #[derive(Clone, Debug)]
 pub struct Forward {
@@ -228,7 +254,7 @@ impl Kernel for Forward {
             parallel::simd(
                 #[inline(always)]
                 || {
-                    with_activation!(self.activation, F => {
+                    with_any!(self.activation, F => {
                         for (y, &x) in y.iter_mut().zip(&x[first..]) {
                             *y = F.apply(x);
                         }
@@ -282,7 +308,7 @@ impl Kernel for Backward {
             parallel::simd(
                 #[inline(always)]
                 || {
-                    with_activation!(self.activation, F => {
+                    with_any!(self.activation, F => {
                         let saved = &saved[first..];
                         for ((dx, &dy), &saved) in dx.iter_mut().zip(&dy[first..]).zip(saved) {
                             *dx = dy * F.slope(saved);

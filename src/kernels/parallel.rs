@@ -180,26 +180,30 @@ pub(super) fn simd<R>(body: impl FnOnce() -> R) -> R {
 /// Evaluates `body` with `NAME` a constant equal to `value`, one of the listed variants: the choice
 /// is made once, outside the loops, which then compile to straight vector code.
 macro_rules! with_constant {
-    ($value:expr, $type:ident::{$($variant:ident),+}, $name:ident => $body:expr) => {
+    (
+        $value:expr, $type:ident::{$($variant:ident),+},
+        $name:ident => $body:expr $(; $other:ident => $otherwise:expr)?
+    ) => {
         match $value {
             $($type::$variant => {
                 const $name: $type = $type::$variant;
                 $body
             })+
+            $($other => $otherwise,)?
         }
     };
 }
 pub(super) use with_constant;
 
-/// [`with_constant`] over every activation.
+/// [`with_constant`] over every activation that can be fused. The others would not be vector code, and
+/// keep the loops that they stand beside from being it.
 macro_rules! with_activation {
     ($value:expr, $name:ident => $body:expr) => {
         crate::kernels::parallel::with_constant!(
             $value,
-            Activation::{
-                Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus, Gelu, Silu, Mish
-            },
-            $name => $body)
+            Activation::{Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus},
+            $name => $body;
+            other => panic!("{} cannot be fused", other.name()))
     };
 }
 pub(super) use with_activation;
