@@ -18,9 +18,7 @@ use crate::buffer::View;
 use crate::device::cpu::Cpu;
 use crate::device::{Device, DeviceError};
 use crate::plan::{Launch, Plan, RoutineId};
-
-/// Unit roundoff of `f32`.
-pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;
+use crate::scalar::EPSILON;
 
 /// Times the movement of a few disturbed runs that is tolerated. The runs' largest movement is
 /// itself a random number, and WGSL promises division, exp and log to a few ulps only.

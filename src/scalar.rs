@@ -10,6 +10,9 @@ use bytemuck::Pod;
 use num_traits::{AsPrimitive, Float, NumAssign};
 use pulp::Simd;
 
+/// Unit roundoff of `f32`.
+pub const EPSILON: f64 = 1.0 / (1 << 24) as f64;
+
 /// `f32` or `f64`, and what kernels need of it: vectors, and an exponential that vectorises.
 pub trait Scalar:
     Float + NumAssign + Sum + Debug + Display + Default + Pod + Send + Sync + 'static

@@ -18,13 +18,19 @@ fn cpu() -> Backend {
 /// The small recipe with another `[model]` table.
 fn with_model(model: &str) -> Recipe {
     let text = include_str!("common/small.toml");
-    let text = text.replace("[model]\nhidden = [40]\ncode = 6\n", &format!("[model]\n{model}"));
+    let text = text.replace(
+        "[model]\nhidden = [40]\ncode = 6\n",
+        &format!("[model]\n{model}"),
+    );
     Recipe::parse("kinds.toml", &text).expect("valid")
 }
 
 fn refused(model: &str) -> String {
     let text = include_str!("common/small.toml");
-    let text = text.replace("[model]\nhidden = [40]\ncode = 6\n", &format!("[model]\n{model}"));
+    let text = text.replace(
+        "[model]\nhidden = [40]\ncode = 6\n",
+        &format!("[model]\n{model}"),
+    );
     let error = Recipe::parse("kinds.toml", &text).expect_err("a wrong recipe");
     error.to_string()
 }
@@ -99,7 +105,10 @@ fn a_classifier_s_probabilities_are_those_of_its_classes() {
     assert!((noted[1] - error).abs() < 1e-6, "{noted:?}, {error}");
     let refused = inference.apply(Use::Restore, &data.test, |_| ());
     let message = refused.expect_err("it restores nothing").to_string();
-    assert!(message.contains("classifier") && message.contains("encode"), "{message}");
+    assert!(
+        message.contains("classifier") && message.contains("encode"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -120,9 +129,18 @@ fn a_variational_autoencoder_samples_images() {
 #[test]
 fn what_a_kind_does_not_take_is_refused_with_a_hint() {
     for (model, parts) in [
-        ("kind = \"vea\"\ncode = 6\n", &["model.kind = \"vea\"", "hint: kind = \"vae\""][..]),
-        ("kind = \"vae\"\ncode = 6\nloss = \"bce\"\n", &["loss", "beta"][..]),
-        ("kind = \"classifier\"\nhidden = [4]\nbeta = 2.0\n", &["beta", "dropout"][..]),
+        (
+            "kind = \"vea\"\ncode = 6\n",
+            &["model.kind = \"vea\"", "hint: kind = \"vae\""][..],
+        ),
+        (
+            "kind = \"vae\"\ncode = 6\nloss = \"bce\"\n",
+            &["loss", "beta"][..],
+        ),
+        (
+            "kind = \"classifier\"\nhidden = [4]\nbeta = 2.0\n",
+            &["beta", "dropout"][..],
+        ),
         (
             "kind = \"classifier\"\nhidden = [4]\nfrozen = true\n",
             &["model.frozen = true", "model.weights"][..],
@@ -131,7 +149,10 @@ fn what_a_kind_does_not_take_is_refused_with_a_hint() {
             "code = 6\ntied = true\nconvolutions = [{ channels = 4, kernel = 3 }]\n",
             &["model.tied = true", "model.convolutions"][..],
         ),
-        ("kind = \"vae\"\ncode = 6\nbeta = -1.0\n", &["model.beta = -1"][..]),
+        (
+            "kind = \"vae\"\ncode = 6\nbeta = -1.0\n",
+            &["model.beta = -1"][..],
+        ),
     ] {
         let message = refused(model);
         for part in parts {
@@ -163,7 +184,10 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
         "kind = \"classifier\"\nhidden = [41]\ncode = 6\nweights = {path:?}\n"
     ));
     let text = message(trainer(&other, &data));
-    assert!(text.contains("encoder.0.weight") && text.contains("model.weights"), "{text}");
+    assert!(
+        text.contains("encoder.0.weight") && text.contains("model.weights"),
+        "{text}"
+    );
 
     let mut recipe = small();
     recipe.train.batch = 0;
@@ -179,5 +203,8 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
         3,
     );
     let text = message(Trainer::new(&recipe, &data.train, &wide, &cpu(), None));
-    assert!(text.contains("28×29×1") && text.contains("28×28×1"), "{text}");
+    assert!(
+        text.contains("28×29×1") && text.contains("28×28×1"),
+        "{text}"
+    );
 }

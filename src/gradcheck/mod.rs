@@ -38,7 +38,8 @@ use serde::Serialize;
 use crate::device::cpu::Cpu;
 use crate::device::{Backend, Device, DeviceError};
 use crate::plan::Plan;
-use crate::rounding::{Disturber, EPSILON, MARGIN, largest};
+use crate::rounding::{Disturber, MARGIN, largest};
+use crate::scalar::EPSILON;
 
 use case::Point;
 use differences::{Function, TOLERANCE};

@@ -97,7 +97,7 @@ pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// How far two devices may come apart by what they round inside the launch: views that it writes,
     /// with the most that each element may differ by. Nothing of a kernel all of whose rounding shows
-    /// when its inputs are moved, as [`crate::rounding`] moves them; to be overridden where f32 numbers
+    /// when its inputs are moved, as lockstep moves them; to be overridden where f32 numbers
     /// are made that depend on no real input. `contents` are those after the launch.
     fn inner_rounding(&self, contents: &mut dyn Contents) -> Vec<(View, Vec<f64>)> {
         let _ = contents;

@@ -43,8 +43,7 @@
 
 use super::random::{philox, sin_cos_turn, whole};
 use crate::image::ImageShape;
-use crate::rounding::EPSILON;
-use crate::scalar::Scalar;
+use crate::scalar::{EPSILON, Scalar};
 
 /// Ranges that the distortion of each image is drawn from.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
