@@ -1,6 +1,6 @@
 // Activation: y = f(x). See src/kernels/activation.rs.
 //
-// One thread per element.
+// One thread per element: dispatch ⌈len / 64⌉ work-groups.
 
 struct Dims {
     len: u32,

@@ -2,7 +2,7 @@
 //
 //   dx[i, c] = Σ dy[o, c] / taps over the windows o that see i      dx [N·H·W, C], dy [N·OH·OW, C]
 //
-// One thread per element of dx.
+// One thread per element of dx: dispatch ⌈elements of dx / 64⌉ work-groups.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;

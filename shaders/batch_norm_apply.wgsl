@@ -2,7 +2,7 @@
 //
 //   y = f(γ (x − mean) · inv_std + β)       x, y [N, C]
 //
-// One thread per element.
+// One thread per element: dispatch ⌈N C / 64⌉ work-groups.
 
 struct Dims {
     rows: u32,

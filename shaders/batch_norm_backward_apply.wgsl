@@ -2,7 +2,7 @@
 //
 //   dx = γ inv_std (g − (dβ + x̂ dγ) / N)      g = dy · f′(y),  x̂ = (x − mean) · inv_std
 //
-// One thread per element.
+// One thread per element: dispatch ⌈N C / 64⌉ work-groups.
 
 struct Dims {
     rows: u32,

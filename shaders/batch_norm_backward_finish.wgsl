@@ -2,7 +2,7 @@
 //
 //   dβ[c] = Σ_b partial[b, 0, c],  dγ[c] = Σ_b partial[b, 1, c]
 //
-// One thread per column.
+// One thread per column: dispatch ⌈C / 64⌉ work-groups.
 
 struct Dims {
     blocks: u32,

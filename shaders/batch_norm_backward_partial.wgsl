@@ -4,7 +4,7 @@
 //   partial[b, 0, c] = Σ_{r in block b} g[r, c]
 //   partial[b, 1, c] = Σ_{r in block b} g[r, c] x̂[r, c]       blocks of 32 rows
 //
-// One thread per column and block.
+// One thread per column and block: dispatch ⌈C / 64⌉ × ⌈N / 32⌉ work-groups.
 
 struct Dims {
     rows: u32,

@@ -3,7 +3,7 @@
 //
 //   mean = running_mean,  inv_std = 1 / √(running_var + ε)
 //
-// One thread per column.
+// One thread per column: dispatch ⌈C / 64⌉ work-groups.
 
 struct Dims {
     cols: u32,

@@ -3,7 +3,7 @@
 //   partial[b, 0, c] = mean of x[·, c] over block b
 //   partial[b, 1, c] = Σ (x[r, c] − that mean)²           x [N, C], blocks of 32 rows
 //
-// One thread per column and block.
+// One thread per column and block: dispatch ⌈C / 64⌉ × ⌈N / 32⌉ work-groups.
 
 struct Dims {
     rows: u32,

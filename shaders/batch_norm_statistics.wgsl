@@ -2,7 +2,7 @@
 //
 //   mean, inv_std of the batch from the blocks' moments; running_mean, running_var updated
 //
-// One thread per column.
+// One thread per column: dispatch ⌈C / 64⌉ work-groups.
 
 struct Dims {
     rows: u32,

@@ -2,7 +2,7 @@
 //
 //   sum[c] = Σ_b partial[b, c]
 //
-// One thread per column.
+// One thread per column: dispatch ⌈C / 64⌉ work-groups.
 
 struct Dims {
     blocks: u32,

@@ -2,7 +2,7 @@
 //
 //   partial[b, c] = Σ_{r in block b} x[r, c]      x [R, C], blocks of 32 rows
 //
-// One thread per column and block.
+// One thread per column and block: dispatch ⌈C / 64⌉ × ⌈R / 32⌉ work-groups.
 
 struct Dims {
     rows: u32,

@@ -3,7 +3,7 @@
 //   clean[r, f] = images[order[position·R + r], f] / 255
 //   noisy[r, f] = keep · (warped[r, f] + σ·n)      warped as src/kernels/warp.rs distorts clean
 //
-// One thread handles the four elements that share a Philox block.
+// One thread handles the four elements that share a Philox block: dispatch ⌈⌈R F / 4⌉ / 64⌉ work-groups.
 
 struct Dims {
     rows: u32,

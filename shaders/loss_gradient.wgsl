@@ -3,7 +3,7 @@
 //   mean squared error      dy = 2 (y − t) / D
 //   binary cross-entropy    dy = (σ(y) − t) / D
 //
-// One thread per element.
+// One thread per element: dispatch ⌈E / 64⌉ work-groups.
 
 struct Dims {
     elements: u32,

@@ -3,7 +3,7 @@
 //   partial[b] = Σ_{e in block b} term(y[e], t[e])      blocks of 4,096 elements
 //
 // One work-group per block: each thread sums every 64th element, then a tree of fixed shape adds
-// the threads' sums.
+// the threads' sums. Dispatch ⌈E / 4096⌉ work-groups.
 
 struct Dims {
     elements: u32,

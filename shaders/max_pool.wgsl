@@ -2,7 +2,7 @@
 //
 //   y[o, c] = max over taps of x, argmax[o, c] = the tap      x [N·H·W, C], y [N·OH·OW, C]
 //
-// One thread per element of y.
+// One thread per element of y: dispatch ⌈elements of y / 64⌉ work-groups.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;

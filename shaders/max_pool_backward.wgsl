@@ -3,7 +3,7 @@
 //   dx[i, c] = Σ dy[o, c] over the windows o whose argmax lies on i
 //   dx [N·H·W, C], dy and argmax [N·OH·OW, C]
 //
-// One thread per element of dx.
+// One thread per element of dx: dispatch ⌈elements of dx / 64⌉ work-groups.
 
 @group(0) @binding(1) var<storage, read> argmax: array<u32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;

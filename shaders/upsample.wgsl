@@ -2,7 +2,7 @@
 //
 //   y[n, h, w, c] = x[n, ⌊h/down⌋, ⌊w/across⌋, c]      x [N·H·W, C], y [N·down·H·across·W, C]
 //
-// One thread per element of y.
+// One thread per element of y: dispatch ⌈elements of y / 64⌉ work-groups.
 
 struct Dims {
     images: u32,

@@ -3,7 +3,7 @@
 //   dx[n, h, w, c] = Σ of dy over the block that x[n, h, w, c] became
 //   dx [N·H·W, C], dy [N·down·H·across·W, C]
 //
-// One thread per element of dx.
+// One thread per element of dx: dispatch ⌈elements of dx / 64⌉ work-groups.
 
 struct Dims {
     images: u32,

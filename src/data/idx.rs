@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use byteorder::{BigEndian, ByteOrder};
+
 use super::source::Source;
 use super::{DataError, Images};
 
@@ -92,7 +94,7 @@ fn header<const D: usize>(
     what: &'static str,
     magic: u32,
 ) -> Result<[u64; D], DataError> {
-    let found = u32::from_be_bytes(source.header()?);
+    let found = BigEndian::read_u32(&source.header::<4>()?);
     if found != magic {
         return Err(DataError::IdxMagic {
             origin: source.origin.clone(),
@@ -103,7 +105,7 @@ fn header<const D: usize>(
     }
     let mut shape = [0; D];
     for dim in &mut shape {
-        *dim = u64::from(u32::from_be_bytes(source.header()?));
+        *dim = u64::from(BigEndian::read_u32(&source.header::<4>()?));
     }
     Ok(shape)
 }

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use byteorder::{ByteOrder, LittleEndian};
+
 use super::npy_header::{self, Dtype, Header, LabelHeader};
 use super::source::Source;
 use super::{DataError, Images, Pixels, Range};
@@ -193,7 +195,7 @@ fn labels(mut source: Source) -> Result<Vec<u8>, DataError> {
         };
         let mut wide = [fill; 16];
         wide[..bytes.len()].copy_from_slice(bytes);
-        let value = i128::from_le_bytes(wide);
+        let value = LittleEndian::read_i128(&wide);
         u8::try_from(value).map_err(|_| DataError::LabelValue {
             origin: origin.clone(),
             index,
@@ -244,12 +246,19 @@ fn array(mut source: Source) -> Result<Array, DataError> {
         Dtype::U8 => source.images(&shape)?,
         Dtype::F32 => {
             let bytes = source.array(&shape, dtype.width())?;
-            Pixels::Real(elements(&bytes, f32::from_le_bytes).into())
+            let mut values = vec![0.0; bytes.len() / 4];
+            LittleEndian::read_f32_into(&bytes, &mut values);
+            Pixels::Real(values.into())
         }
         Dtype::F64 => {
             let bytes = source.array(&shape, dtype.width())?;
-            let single = |bytes| f64::from_le_bytes(bytes) as f32;
-            Pixels::Real(elements(&bytes, single).into())
+            let values = bytes.chunks_exact(8).map(LittleEndian::read_f64);
+            Pixels::Real(
+                values
+                    .map(|value| value as f32)
+                    .collect::<Vec<f32>>()
+                    .into(),
+            )
         }
     };
     let [n, h, w, c] = full.map(|dim| dim as usize);
@@ -268,12 +277,6 @@ fn array(mut source: Source) -> Result<Array, DataError> {
         shape: [n, h, w, c],
         pixels,
     })
-}
-
-/// Decodes elements of `N` bytes.
-fn elements<const N: usize>(bytes: &[u8], decode: fn([u8; N]) -> f32) -> Vec<f32> {
-    let (chunks, _) = bytes.as_chunks();
-    chunks.iter().map(|&chunk| decode(chunk)).collect()
 }
 
 /// Row, column and value of the first element that is not accepted.

@@ -4,6 +4,8 @@
 //! This parser knows the three keys and the few literals that they take, and nothing else of
 //! Python: nothing nests, so no header can exhaust the stack.
 
+use byteorder::{ByteOrder, LittleEndian};
+
 use super::DataError;
 use super::source::Source;
 
@@ -103,8 +105,8 @@ impl Fields {
             return Err(malformed(&source.origin, problem));
         }
         let length = match source.header()? {
-            [1, 0] => u32::from(u16::from_le_bytes(source.header()?)),
-            [2, 0] => u32::from_le_bytes(source.header()?),
+            [1, 0] => u32::from(LittleEndian::read_u16(&source.header::<2>()?)),
+            [2, 0] => LittleEndian::read_u32(&source.header::<4>()?),
             [major, minor] => {
                 let problem = format!("expected version 1.0 or 2.0, found {major}.{minor}");
                 return Err(malformed(&source.origin, problem));

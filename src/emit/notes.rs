@@ -16,6 +16,9 @@ pub enum Unit {
     /// Summed over an image's values or a code's elements, the mean over images.
     #[serde(rename = "per image")]
     PerImage,
+    /// Of a batch as a whole; natural logarithms.
+    #[serde(rename = "nats")]
+    Nats,
     /// A part of the images, from 0 to 1.
     #[serde(rename = "fraction")]
     Fraction,
@@ -28,6 +31,7 @@ impl Unit {
             Unit::PerElement => "per element",
             Unit::NatsPerImage => "nats per image",
             Unit::PerImage => "per image",
+            Unit::Nats => "nats",
             Unit::Fraction => "fraction",
         }
     }

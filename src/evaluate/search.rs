@@ -1,5 +1,6 @@
 //! Exact nearest-neighbour search of blocks of queries, as a plan.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::buffer::{Cost, Element, Matrix, View};
@@ -7,7 +8,7 @@ use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::kernels::gemm::Gemm;
 pub use crate::kernels::nearest::Distance;
 use crate::kernels::nearest::{
-    Distances, NONE, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
+    Distances, K, MAX_SIZES, NONE, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
 };
 use crate::machine::memory_limit;
 use crate::plan::{PlanBuilder, RoutineId};
@@ -151,6 +152,11 @@ impl Search {
     /// Plans the search of blocks of `block` queries among `references` rows of `width` values, by each
     /// of `distances`, for the `k` nearest, at most [`K`](crate::kernels::nearest::K), in groups of
     /// draws of the shapes `(draws, sizes)`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Search`] if one of these numbers is out of range, or if the device has too little
+    /// memory.
     pub fn new(
         backend: &Backend,
         [block, references, width]: [usize; 3],
@@ -158,6 +164,17 @@ impl Search {
         k: usize,
         shapes: &[(usize, Vec<usize>)],
     ) -> Result<Search, TrainError> {
+        check("k", k, 1..=K)?;
+        for (what, count) in [
+            ("queries", block),
+            ("references", references),
+            ("values", width),
+        ] {
+            check(what, count, 1..=usize::MAX)?;
+        }
+        for (_, sizes) in shapes {
+            check("sizes", sizes.len(), 1..=MAX_SIZES)?;
+        }
         let mut plan = PlanBuilder::new();
         let per_chunk = chunk_bytes(backend) / (4 * width.max(block));
         let per_chunk = per_chunk.clamp(1, references);
@@ -340,6 +357,8 @@ impl Search {
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
     ) -> Result<(), TrainError> {
+        let width = self.queries.cols;
+        check("values in a row", source.width(), width..=width)?;
         let mut indices = indices;
         let mut values = Vec::new();
         let mut sample = Vec::new();
@@ -381,6 +400,8 @@ impl Search {
         source: &dyn Rows,
         indices: impl Iterator<Item = usize>,
     ) -> Result<Vec<Vec<Found>>, TrainError> {
+        let width = self.queries.cols;
+        check("values in a row", source.width(), width..=width)?;
         let mut values = vec![0.0; self.queries.view.len];
         for (row, index) in values.chunks_exact_mut(self.queries.cols).zip(indices) {
             source.copy(index, row)?;
@@ -408,5 +429,70 @@ impl Search {
             found.collect()
         });
         Ok(found.collect::<Result<_, DeviceError>>()?)
+    }
+}
+
+/// Errors unless there may be so many.
+fn check(
+    what: &'static str,
+    value: usize,
+    allowed: RangeInclusive<usize>,
+) -> Result<(), TrainError> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    let (least, most) = allowed.into_inner();
+    let expected = match most {
+        usize::MAX => format!("at least {least}"),
+        most if most == least => most.to_string(),
+        most => format!("{least} to {most}"),
+    };
+    Err(TrainError::Search {
+        what,
+        value,
+        expected,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::cpu::Cpu;
+    use crate::evaluate::Features;
+
+    fn search(sizes: [usize; 3], k: usize) -> Result<Search, TrainError> {
+        let backend = Backend::Cpu(Cpu::<f32>::team(1).expect("a thread"));
+        Search::new(&backend, sizes, &[Distance::Euclidean], k, &[(1, vec![5])])
+    }
+
+    #[test]
+    fn a_search_of_impossible_size_is_an_error_of_the_constructor() {
+        for (sizes, k, part) in [
+            ([2, 5, 3], 17, "k = 17`: expected 1 to 16"),
+            ([2, 5, 3], 0, "k = 0`: expected 1 to 16"),
+            ([0, 5, 3], 1, "queries = 0`: expected at least 1"),
+            ([2, 0, 3], 1, "references = 0`"),
+            ([2, 5, 0], 1, "values = 0`"),
+        ] {
+            let message = search(sizes, k).err().expect("refused").to_string();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn rows_of_another_width_are_an_error() {
+        let mut search = search([2, 5, 3], 1).expect("fits");
+        let wide = Features {
+            width: 4,
+            values: vec![0.0; 20],
+        };
+        let error = search.set_references(&wide, 0..5).expect_err("too wide");
+        assert!(
+            error
+                .to_string()
+                .contains("values in a row = 4`: expected 3")
+        );
+        let error = search.run(&wide, 0..2).err().expect("too wide");
+        assert!(error.to_string().contains("expected 3"));
     }
 }

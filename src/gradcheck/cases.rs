@@ -15,7 +15,9 @@ use crate::layers::{
     Join, MaxPool2d, Reshape, Upsample2d,
 };
 use crate::models::{Batch, Model, ModelError, Task};
-use crate::objective::{Per, kl_to_normal, reconstruction, softmax_cross_entropy};
+use crate::objective::{
+    Per, kl_sparsity, kl_to_normal, l1_sparsity, reconstruction, softmax_cross_entropy,
+};
 use crate::plan::{Pass, PlanBuilder};
 use crate::recipe::Recipe;
 
@@ -48,6 +50,8 @@ const KINDS: &[(&str, Make)] = &[
     ("bce", Plain(bce)),
     ("softmax", Plain(softmax)),
     ("kl", Plain(kl)),
+    ("l1_sparsity", Plain(l1)),
+    ("kl_sparsity", Plain(sparsity)),
 ];
 
 /// Names of the layers and losses there are.
@@ -266,7 +270,7 @@ fn softmax(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let mut emission = Emission::of_gradients(PlanBuilder::new(), 0);
     let labels = emission.plan.persistent("labels", Element::Index, rows);
     inputs.push(Input::Labels(labels, classes as u32));
-    gradient_of_y(kind, [rows, classes], emission, inputs, |e, y| {
+    gradient_of_y(kind, [rows, classes], 0.0, emission, inputs, |e, y| {
         softmax_cross_entropy(e, y, labels)
     })
 }
@@ -274,6 +278,21 @@ fn softmax(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
 fn kl(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
     let [rows, width] = [[1, 130], [1, 12]].map(|range| size(rng, index, range));
     objective_case(kind, [rows, 2 * width], |e, q, _| kl_to_normal(e, 0.7, q))
+}
+
+fn l1(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    let shape = [[1, 130], [1, 12]].map(|range| size(rng, index, range));
+    objective_case(kind, shape, |e, h, _| l1_sparsity(e, 0.7, h))
+}
+
+fn sparsity(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
+    // Near 0 and 1 the divergence is steep; means of several activations are not near them.
+    let shape = [[8, 130], [1, 12]].map(|range| size(rng, index, range));
+    let emission = Emission::of_gradients(PlanBuilder::new(), 0);
+    // Activations in (0, 1).
+    gradient_of_y(kind, shape, 0.5, emission, vec![], |e, h| {
+        kl_sparsity(e, 0.2, 0.7, h)
+    })
 }
 
 fn mse(kind: &str, index: usize, rng: &mut ChaCha8Rng) -> Case {
@@ -303,22 +322,27 @@ fn objective_case(
         .plan
         .persistent("target", Element::Real, rows * cols);
     let inputs = vec![Input::Reals(target, 0.0..1.0)];
-    gradient_of_y(kind, [rows, cols], emission, inputs, |e, y| {
+    gradient_of_y(kind, [rows, cols], 0.0, emission, inputs, |e, y| {
         objective(e, y, target.matrix(rows, cols))
     })
 }
 
-/// An objective of y, of this shape. y is a parameter, so that its gradient is compared.
+/// An objective of y, of this shape, with values around `centre`. y is a parameter, so that its gradient is
+/// compared.
 fn gradient_of_y(
     kind: &str,
     [rows, cols]: [usize; 2],
+    centre: f64,
     mut emission: Emission,
     inputs: Vec<Input>,
     objective: impl FnOnce(&mut Emitter, Matrix) -> Gradient,
 ) -> Case {
     let plan = &mut emission.plan;
     let mut parameters = Parameters::new(plan);
-    let (layout, init) = (Layout::dense(rows.into(), cols.into()), Init::Constant(0.0));
+    let (layout, init) = (
+        Layout::dense(rows.into(), cols.into()),
+        Init::Constant(centre),
+    );
     let y = parameters.parameter(plan, "y".to_owned(), rows * cols, layout, init);
     let all = parameters.clone();
     Case::step(kind, kind.to_owned(), emission, &[&all], inputs, |e| {

@@ -46,6 +46,7 @@ mod product;
 pub mod random;
 pub mod sgd;
 pub mod softmax;
+pub mod sparsity;
 pub mod upsample;
 pub mod warp;
 pub mod window;
@@ -329,6 +330,10 @@ pub const SHADERS: &[(&str, &str)] = &[
     shader_of::<softmax::Finish>(),
     shader_of::<softmax::Gradient>(),
     shader_of::<softmax::Probabilities>(),
+    shader_of::<sparsity::L1Partial>(),
+    shader_of::<sparsity::L1Gradient>(),
+    shader_of::<sparsity::KlPartial>(),
+    shader_of::<sparsity::KlGradient>(),
     shader_of::<loss::Partial>(),
     shader_of::<loss::Finish>(),
     shader_of::<loss::Gradient>(),

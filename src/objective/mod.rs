@@ -7,7 +7,9 @@
 mod gaussian;
 mod reconstruction;
 mod softmax;
+mod sparsity;
 
 pub use gaussian::kl_to_normal;
 pub use reconstruction::{Per, reconstruction};
 pub use softmax::{ERROR, probabilities, softmax_cross_entropy};
+pub use sparsity::{kl_sparsity, l1_sparsity};

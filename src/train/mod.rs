@@ -104,6 +104,16 @@ pub enum TrainError {
         /// What it can do.
         uses: &'static [Use],
     },
+    /// A search that cannot be planned, or rows that are not those it was planned for.
+    #[error("a search by `{what} = {value}`: expected {expected}")]
+    Search {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        value: usize,
+        /// How many there may be.
+        expected: String,
+    },
     /// The loss is NaN or infinite.
     #[error(
         "the loss is {loss} at step {step} (epoch {epoch}): the first buffer that is not finite is \

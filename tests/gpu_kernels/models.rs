@@ -13,6 +13,9 @@ use diabolo::kernels::random::{BLOCK, normals, words};
 use diabolo::kernels::softmax::{
     self, Finish, GatherLabels, Gradient, Partial, Probabilities, UNLABELLED, partial_len,
 };
+use diabolo::kernels::sparsity::{
+    self, KlGradient as MeanGradient, KlPartial as MeanPartial, L1Gradient, L1Partial,
+};
 use rand::RngExt;
 
 use crate::EPSILON;
@@ -450,5 +453,102 @@ fn joined_columns_come_apart_again() {
             assert!(ready.agrees(a.view, &parts_a.concat()));
             assert!(ready.agrees(b.view, &parts_b.concat()));
         }
+    }
+}
+
+#[test]
+fn sparsity_and_its_gradients_are_those_of_the_definition() {
+    let Some(adapter) = gpu() else { return };
+    for [rows, units] in [[1, 1], [3, 10], [129, 33], [64, 1500]] {
+        let len = rows * units;
+        let mut test = Case::new(len);
+        let (h, partial) = (
+            test.real("h", len),
+            test.output("partial", len.div_ceil(sparsity::BLOCK)),
+        );
+        let ready = test.finish(L1Partial { h, partial });
+        let terms = len.min(sparsity::BLOCK) as f64;
+        ready.compare(&adapter, |_, _, sum| 4.0 * EPSILON * terms.sqrt() * sum);
+        let given = ready.given(h);
+        let blocks = given.chunks(sparsity::BLOCK);
+        let sums: Vec<f64> = blocks
+            .map(|block| block.iter().map(|&h| sparsity::definition::l1(h)).sum())
+            .collect();
+        let got = ready.doubles(partial);
+        let close = |a: &[f64]| {
+            got.iter()
+                .zip(a)
+                .all(|(a, b)| (a - b).abs() <= 1e-13 * terms)
+        };
+        assert!(close(&sums));
+        assert!(!close(&vec![given.iter().sum::<f64>(); sums.len()]) || given[0] > 0.0);
+
+        let mut test = Case::new(len);
+        let (h, dh) = (test.real("h", len), test.output("dh", len));
+        let ready = test.finish(L1Gradient { h, dh, scale: 0.3 });
+        ready.compare(&adapter, |_, _, _| EPSILON);
+        let given = ready.given(h);
+        let slopes: Vec<f64> = given
+            .iter()
+            .map(|&h| 0.3 * sparsity::definition::l1_slope(h))
+            .collect();
+        assert!(ready.agrees(dh, &slopes) && !ready.agrees(dh, &given));
+
+        // Means from 0.1 to 0.9.
+        let reach = 0.1 * rows as f32..0.9 * rows as f32;
+        let target = 0.2;
+        let mut test = Case::new(len);
+        let sums = test.uniform("sums", units, reach.clone());
+        let partial = test.output("partial", units.div_ceil(sparsity::BLOCK));
+        let ready = test.finish(MeanPartial {
+            sums,
+            rows,
+            target,
+            partial,
+        });
+        let terms = units.min(sparsity::BLOCK) as f64;
+        ready.compare(&adapter, |_, _, _| 40.0 * EPSILON * terms);
+        let means: Vec<f64> = ready
+            .given(sums)
+            .iter()
+            .map(|sum| sum / rows as f64)
+            .collect();
+        let got = ready.doubles(partial);
+        let agree = |target: f64| {
+            let blocks = means.chunks(sparsity::BLOCK).map(|block| -> f64 {
+                block
+                    .iter()
+                    .map(|&m| sparsity::definition::kl(target, m))
+                    .sum()
+            });
+            got.iter()
+                .zip(blocks)
+                .all(|(a, b)| (a - b).abs() <= 1e-13 * terms)
+        };
+        assert!(agree(target) && !agree(0.21));
+
+        let mut test = Case::new(len);
+        let sums = test.uniform("sums", units, reach);
+        let dh = output(&mut test, "dh", rows, units);
+        let ready = test.finish(MeanGradient {
+            sums,
+            target,
+            dh,
+            weight: 0.7,
+        });
+        ready.compare(&adapter, |_, _, _| 20.0 * EPSILON * 10.0 / rows as f64);
+        let means: Vec<f64> = ready
+            .given(sums)
+            .iter()
+            .map(|sum| sum / rows as f64)
+            .collect();
+        let slopes = |target: f64| -> Vec<f64> {
+            let row = means
+                .iter()
+                .map(|&m| 0.7 * sparsity::definition::kl_slope(target, m));
+            let row: Vec<f64> = row.map(|slope| slope / rows as f64).collect();
+            row.repeat(rows)
+        };
+        assert!(ready.agrees(dh.view, &slopes(target)) && !ready.agrees(dh.view, &slopes(0.21)));
     }
 }
