@@ -7,7 +7,7 @@ mod common;
 use std::borrow::Cow;
 
 use adapter::gpu;
-use common::{digits, small, small_conv};
+use common::{digits, examples_for, small, small_conv};
 use diabolo::data::Examples;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
@@ -15,7 +15,6 @@ use diabolo::device::gpu::GpuOptions;
 use diabolo::lockstep::{Participant, Report, run};
 use diabolo::models::Pool;
 use diabolo::recipe::{BUILT_IN, Recipe};
-use diabolo::trace::random_images;
 use diabolo::train::Trainer;
 
 fn double() -> Backend {
@@ -84,13 +83,7 @@ fn every_built_in_recipe_is_right_on_the_cpu_and_on_a_gpu() {
     for (name, _) in BUILT_IN {
         let mut recipe = Recipe::load(name).expect("built in");
         recipe.train.batch = 8;
-        let examples = match recipe.data.name.as_str() {
-            "mnist" => digits.training(),
-            _ => {
-                let image = recipe.data.image().expect("known");
-                Examples::from(&random_images(image, recipe.train.batch))
-            }
-        };
+        let examples = examples_for(&recipe, &digits);
         let other =
             gpu_with(GpuOptions::default()).map_or(("cpu-f64", double()), |gpu| ("gpu", gpu));
         let devices = [("cpu-f32", single()), other];

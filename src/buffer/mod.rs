@@ -4,8 +4,13 @@ mod cost;
 
 pub use cost::Cost;
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 /// What a buffer's elements are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Element {
     /// A real number: `f32` on the GPU, the device's scalar on the CPU.
     Real,
@@ -26,7 +31,8 @@ impl Element {
 }
 
 /// How long a buffer's contents must survive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lifetime {
     /// Across routines: parameters, data, whatever the host writes or reads.
     Persistent,
@@ -34,6 +40,26 @@ pub enum Lifetime {
     Internal,
     /// From the first to the last launch of a routine that touches it; its memory is reused.
     Temporary,
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Element::Real => "real",
+            Element::Index => "index",
+            Element::Byte => "byte",
+        })
+    }
+}
+
+impl fmt::Display for Lifetime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Lifetime::Persistent => "persistent",
+            Lifetime::Internal => "internal",
+            Lifetime::Temporary => "temporary",
+        })
+    }
 }
 
 /// A named piece of device memory.

@@ -107,8 +107,8 @@ fn show(listing: &PlanListing, program: &Program) -> Result<(), Failure> {
         buffers.add_row([
             buffer.name.clone(),
             buffer.len.to_string(),
-            buffer.element.to_owned(),
-            buffer.lifetime.to_owned(),
+            buffer.element.to_string(),
+            buffer.lifetime.to_string(),
             buffer.slot.to_string(),
         ]);
     }

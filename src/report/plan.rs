@@ -1,11 +1,10 @@
 //! A plan as data for programs: what `diabolo plan --json` prints.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::buffer::{Element, Lifetime};
-use crate::device::gpu::{GpuOptions, specialise};
+use crate::device::gpu::GpuOptions;
+use crate::device::gpu::lower::Lowered;
 use crate::plan::{Launch, Pass, Plan};
 
 /// A whole plan.
@@ -26,10 +25,10 @@ pub struct BufferListing {
     pub name: String,
     /// Elements.
     pub len: usize,
-    /// `real`, `index` or `byte`.
-    pub element: &'static str,
-    /// `persistent`, `internal` or `temporary`.
-    pub lifetime: &'static str,
+    /// What its elements are.
+    pub element: Element,
+    /// How long its contents survive.
+    pub lifetime: Lifetime,
     /// The slot of memory that it lies in.
     pub slot: usize,
 }
@@ -83,16 +82,8 @@ impl PlanListing {
         let buffers = buffers.map(|(buffer, &slot)| BufferListing {
             name: buffer.name.clone(),
             len: buffer.len,
-            element: match buffer.element {
-                Element::Real => "real",
-                Element::Index => "index",
-                Element::Byte => "byte",
-            },
-            lifetime: match buffer.lifetime {
-                Lifetime::Persistent => "persistent",
-                Lifetime::Internal => "internal",
-                Lifetime::Temporary => "temporary",
-            },
+            element: buffer.element,
+            lifetime: buffer.lifetime,
             slot,
         });
         let routines = plan.routines.iter().map(|routine| {
@@ -129,20 +120,12 @@ fn listing(launch: &Launch, dropped: bool) -> LaunchListing {
 
 /// Every variant once, sorted by name.
 fn shaders(plan: &Plan, options: &GpuOptions) -> Vec<ShaderListing> {
-    let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
-    let steps = launches.flat_map(|launch| launch.kernel.steps(plan.scratch()));
-    let mut variants = BTreeMap::new();
-    for step in steps {
-        let constants = &step.dispatch.constants;
-        let values = constants
-            .iter()
-            .map(|(name, value)| format!(" {name}={value}"));
-        let name = format!("{}{}", step.name, values.collect::<String>());
-        let text = || specialise(&(options.rewrite)(step.name, step.shader), constants);
-        variants.entry(name).or_insert_with(text);
-    }
-    let variants = variants.into_iter();
-    variants
-        .map(|(name, wgsl)| ShaderListing { name, wgsl })
-        .collect()
+    let lowered = Lowered::new(plan, options.rewrite);
+    let shaders = lowered.shaders.into_iter().map(|shader| ShaderListing {
+        name: shader.name,
+        wgsl: shader.wgsl,
+    });
+    let mut shaders: Vec<_> = shaders.collect();
+    shaders.sort_by(|a, b| a.name.cmp(&b.name));
+    shaders
 }

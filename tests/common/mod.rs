@@ -1,23 +1,35 @@
 //! What several test files need: two small recipes, a few digits.
 
-use diabolo::data::{Dataset, mnist};
+use diabolo::data::{Dataset, Examples, mnist};
 use diabolo::recipe::Recipe;
+use diabolo::trace::random_images;
 
 /// A model and a run small enough for a test.
+#[allow(dead_code)] // Not every test file trains it.
 pub fn small() -> Recipe {
     Recipe::parse("small.toml", include_str!("small.toml")).expect("valid")
 }
 
 /// A convolutional model as small.
-#[allow(dead_code)] // Not every test file trains both.
+#[allow(dead_code)] // As above.
 pub fn small_conv() -> Recipe {
     Recipe::parse("small-conv.toml", include_str!("small-conv.toml")).expect("valid")
 }
 
 /// The digits they ask for.
-#[allow(dead_code)] // Nor does every one look at digits.
+#[allow(dead_code)] // As above.
 pub fn digits() -> Dataset {
     let mut data = mnist::load().expect("bundled");
     data.truncate(600, 130);
     data
+}
+
+/// Images of the kind that a built-in recipe asks for, at least a batch: digits, or else noise.
+#[allow(dead_code)] // As above.
+pub fn examples_for(recipe: &Recipe, digits: &Dataset) -> Examples {
+    if recipe.data.name == "mnist" {
+        return digits.training();
+    }
+    let image = recipe.data.image().expect("known");
+    Examples::from(&random_images(image, recipe.train.batch))
 }

@@ -7,7 +7,7 @@ mod variants;
 
 use std::collections::HashMap;
 
-use diabolo::device::gpu::specialise;
+use diabolo::device::gpu::lower::specialise;
 use diabolo::image::ImageShape;
 use diabolo::kernels::loss::Loss;
 use diabolo::kernels::{SHADERS, naive_products};

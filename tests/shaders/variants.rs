@@ -1,6 +1,6 @@
 //! Every text that a compiler of shaders may be handed.
 
-use diabolo::device::gpu::specialise;
+use diabolo::device::gpu::lower::specialise;
 use diabolo::kernels::{SHADERS, naive_products};
 
 /// A shader with its constants set.

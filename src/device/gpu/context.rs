@@ -8,21 +8,25 @@ use std::sync::{Arc, Mutex, OnceLock};
 use crate::device::DeviceError;
 use crate::kernels::naive_products;
 
+use super::lower::Rewrite;
 use super::pipelines::Pipeline;
 
-/// How shaders are built.
+/// How an adapter is opened and shaders are built.
 #[derive(Clone, Copy, Debug)]
 pub struct GpuOptions {
     /// Let the driver check every index: slower, for tests.
     pub checked: bool,
-    /// What becomes of a kernel's shader, by name, before it is compiled.
-    pub rewrite: fn(&str, &'static str) -> Cow<'static, str>,
+    /// Ask for no more than every WebGPU adapter has: its default limits and no optional feature.
+    pub portable: bool,
+    /// What becomes of a kernel's shader before it is compiled.
+    pub rewrite: Rewrite,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
         GpuOptions {
             checked: false,
+            portable: false,
             rewrite: |_, shader| Cow::Borrowed(shader),
         }
     }
@@ -59,16 +63,20 @@ pub struct GpuContext {
 }
 
 impl GpuContext {
-    /// Opens an adapter with its own limits, not WebGPU's defaults, and with timestamps and subgroups if it has
-    /// them.
+    /// Opens an adapter: unless it is to be [portable](GpuOptions::portable), with its own limits, and with
+    /// timestamps and subgroups if it has them.
     pub fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Arc<Self>, DeviceError> {
         let name = adapter.get_info().name;
-        let limits = adapter.limits();
+        let (limits, features) = if options.portable {
+            (wgpu::Limits::default(), wgpu::Features::empty())
+        } else {
+            let optional = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP;
+            (adapter.limits(), adapter.features() & optional)
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("diabolo"),
             required_limits: limits.clone(),
-            required_features: adapter.features()
-                & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_features: features,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };

@@ -1,68 +1,46 @@
-//! From a kernel's WGSL to a pipeline, compiled once per set of constants.
+//! From a shader's text to a pipeline, compiled once per text.
 
 use std::sync::Arc;
 
-use crate::kernels::Step;
-
 use super::GpuContext;
+use super::lower::Shader;
 
-/// A compiled kernel and the layout of its bindings.
+/// A compiled shader and the layout of its bindings.
 pub(super) struct Pipeline {
     pub(super) compute: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
-/// Replaces the values of `const NAME: type = value;` lines.
-///
-/// A shader is valid as it stands, with its defaults; this makes its variants. Panics if there is
-/// no such line: a mistake in the room or its shader, which the tests' walk over all kernels finds.
-pub fn specialise(source: &str, constants: &[(&str, String)]) -> String {
-    let mut text = source.to_owned();
-    for (name, value) in constants {
-        let declaration = format!("const {name}: ");
-        let line = text
-            .find(&declaration)
-            .unwrap_or_else(|| panic!("no `{declaration}` in the shader"));
-        let start = line + text[line..].find("= ").expect("a declaration has a value") + 2;
-        let end = start + text[start..].find(';').expect("a declaration ends");
-        text.replace_range(start..end, value);
-    }
-    text
-}
-
 impl GpuContext {
-    /// The pipeline of a kernel's variant, compiled at its first use; `compiled` counts that.
-    pub(super) fn pipeline(&self, step: &Step, compiled: &mut u64) -> Arc<Pipeline> {
-        let key = format!("{} {:?}", step.name, step.dispatch.constants);
+    /// The pipeline of a shader, compiled when this context first sees its text; `compiled` counts that.
+    pub(super) fn pipeline(&self, shader: &Shader, compiled: &mut u64) -> Arc<Pipeline> {
         let mut pipelines = self
             .pipelines
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        pipelines
-            .entry(key)
-            .or_insert_with(|| {
-                *compiled += 1;
-                Arc::new(self.compile(step))
-            })
-            .clone()
+        if let Some(pipeline) = pipelines.get(&shader.wgsl) {
+            return pipeline.clone();
+        }
+        *compiled += 1;
+        let pipeline = Arc::new(self.compile(shader));
+        pipelines.insert(shader.wgsl.clone(), pipeline.clone());
+        pipeline
     }
 
-    fn compile(&self, step: &Step) -> Pipeline {
-        let (name, dispatch) = (step.name, &step.dispatch);
+    fn compile(&self, shader: &Shader) -> Pipeline {
+        let label = Some(shader.name.as_str());
         let checks = if self.options.checked {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
         };
-        let shader = (self.options.rewrite)(name, step.shader);
-        let source = specialise(&shader, &dispatch.constants);
-        // SAFETY: the shader is one of ours. It ends, and guards every index by its dimensions;
-        // a test runs it with all checks on ragged sizes and finds the same bits.
+        // SAFETY: the shader is a kernel's. It ends, and guards every index by its dimensions;
+        // a test runs ours with all checks on ragged sizes and finds the same bits.
         let module = unsafe {
             self.device.create_shader_module_trusted(
                 wgpu::ShaderModuleDescriptor {
-                    label: Some(name),
-                    source: wgpu::ShaderSource::Wgsl(source.into()),
+                    label,
+                    source: wgpu::ShaderSource::Wgsl(shader.wgsl.as_str().into()),
                 },
                 checks,
             )
@@ -78,11 +56,11 @@ impl GpuContext {
             count: None,
         };
         let mut entries = Vec::new();
-        if !dispatch.dims.is_empty() {
+        if shader.uniform {
             entries.push(entry(0, wgpu::BufferBindingType::Uniform));
         }
-        for (index, operand) in step.operands.iter().enumerate() {
-            let read_only = !operand.is_written();
+        for (index, writes) in shader.writes.iter().enumerate() {
+            let read_only = !writes;
             entries.push(entry(
                 index + 1,
                 wgpu::BufferBindingType::Storage { read_only },
@@ -91,20 +69,20 @@ impl GpuContext {
         let layout = self
             .device
             .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some(name),
+                label,
                 entries: &entries,
             });
         let pipeline_layout = self
             .device
             .create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(name),
+                label,
                 bind_group_layouts: &[Some(&layout)],
                 immediate_size: 0,
             });
         let compute = self
             .device
             .create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(name),
+                label,
                 layout: Some(&pipeline_layout),
                 module: &module,
                 entry_point: Some("main"),
@@ -116,17 +94,5 @@ impl GpuContext {
                 cache: None,
             });
         Pipeline { compute, layout }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::specialise;
-
-    #[test]
-    fn constants_are_replaced_by_name() {
-        let source = "const A: u32 = 1u; // one\nconst B: bool = false;";
-        let text = specialise(source, &[("B", "true".to_owned()), ("A", "7u".to_owned())]);
-        assert_eq!(text, "const A: u32 = 7u; // one\nconst B: bool = true;");
     }
 }

@@ -8,7 +8,7 @@ use crate::device::{DeviceError, Span, Timing};
 use crate::plan::RoutineId;
 
 use super::Gpu;
-use super::program::{DISPATCHES_PER_SUBMIT, Prepared};
+use super::execute::{DISPATCHES_PER_SUBMIT, Prepared};
 
 // A query for either end of each launch of a submission fits one set.
 const _: () = assert!(2 * DISPATCHES_PER_SUBMIT <= QUERY_SET_MAX_QUERIES as usize);

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::buffer::{Element, Operand, View};
+use crate::buffer::View;
 use crate::device::{Device, DeviceError, DeviceInfo, HostData, Timing};
-use crate::kernels::Step;
-use crate::plan::{Launch, Plan, RoutineId};
+use crate::plan::{Plan, RoutineId};
 
+use super::lower::{Binding, Dispatch, Lowered, padded, place};
 use super::pipelines::Pipeline;
 use super::{Counters, GpuContext};
 
 /// Dispatches recorded into one submission, at most: drivers give up on submissions that run for
 /// seconds, and the host should not run far ahead of an interrupt.
 pub(super) const DISPATCHES_PER_SUBMIT: usize = 2048;
-
-/// WebGPU's limit on work-groups in one dimension.
-const MAX_GROUPS: u32 = 65_535;
 
 /// Bytes that are read back at a time, at most.
 const STAGING: u64 = 4 << 20;
@@ -29,21 +26,21 @@ struct Bound {
 
 /// A launch, ready to be recorded.
 pub(super) struct Prepared {
-    steps: Vec<Bound>,
+    dispatches: Vec<Bound>,
 }
 
 impl Prepared {
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass) {
-        for step in &self.steps {
-            let [x, y, z] = step.groups;
-            pass.set_pipeline(&step.pipeline.compute);
-            pass.set_bind_group(0, &step.bindings, &[]);
+        for dispatch in &self.dispatches {
+            let [x, y, z] = dispatch.groups;
+            pass.set_pipeline(&dispatch.pipeline.compute);
+            pass.set_bind_group(0, &dispatch.bindings, &[]);
             pass.dispatch_workgroups(x, y, z);
         }
     }
 
     pub(super) fn dispatches(&self) -> usize {
-        self.steps.len()
+        self.dispatches.len()
     }
 }
 
@@ -51,8 +48,7 @@ impl Prepared {
 pub struct Gpu {
     pub(super) context: Arc<GpuContext>,
     plan: Arc<Plan>,
-    /// One per memory slot, and one for what goes from one dispatch of a launch to the next; none where
-    /// a slot holds nothing.
+    /// One per slot of the lowered plan; none where a slot holds nothing.
     slots: Vec<Option<wgpu::Buffer>>,
     pub(super) routines: Vec<Vec<Prepared>>,
     /// What the host reads through.
@@ -61,31 +57,23 @@ pub struct Gpu {
     pub(super) counters: Counters,
 }
 
-/// Bytes of a slot or a view on the device: bytes come four to a word.
-fn padded(bytes: u64) -> u64 {
-    bytes.next_multiple_of(4)
-}
-
 impl Gpu {
-    /// Allocates a plan's memory, zeroed, compiles its kernels and binds their operands.
+    /// Lowers a plan, allocates its memory, zeroed, compiles its shaders and binds their operands.
     pub fn new(context: Arc<GpuContext>, plan: Arc<Plan>) -> Result<Gpu, DeviceError> {
         check_sizes(&context, &plan)?;
+        let lowered = Lowered::new(&plan, context.options.rewrite);
         let mut counters = Counters::default();
         let out_of_memory = context
             .device
             .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let steps = steps(&plan);
-        let sizes = plan.memory.slots.iter();
-        let sizes = sizes.map(|slot| padded(slot.len as u64 * slot.element.bytes()));
-        let sizes: Vec<u64> = sizes.chain([scratch_bytes(&plan, &steps)]).collect();
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
             | wgpu::BufferUsages::COPY_DST;
-        let slots = sizes.iter().map(|&bytes| {
+        let slots = lowered.slots.iter().map(|&bytes| {
             (bytes > 0).then(|| create_buffer(&context, &mut counters, "slot", bytes, usage))
         });
         let slots = slots.collect();
-        let largest = sizes.iter().copied().max().unwrap_or(0);
+        let largest = lowered.slots.iter().copied().max().unwrap_or(0);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = largest.clamp(4, STAGING);
         let staging = create_buffer(&context, &mut counters, "staging", staging, usage);
@@ -101,7 +89,7 @@ impl Gpu {
             context,
             plan,
         };
-        gpu.routines = gpu.prepare(&steps)?;
+        gpu.routines = gpu.prepare(&lowered)?;
         gpu.context.check()?;
         Ok(gpu)
     }
@@ -122,89 +110,76 @@ impl Gpu {
         self.context.check()
     }
 
-    /// Byte range of a view in its slot's buffer.
-    fn range(&self, view: View) -> (u64, u64) {
-        let bytes = match view.buffer == self.plan.scratch() {
-            true => Element::Real.bytes(),
-            false => self.plan.buffer(view).element.bytes(),
-        };
-        (view.offset as u64 * bytes, padded(view.len as u64 * bytes))
-    }
-
-    /// The buffer under a view; views of no elements have none.
-    fn slot(&self, view: View) -> Option<&wgpu::Buffer> {
-        let slots = &self.plan.memory.slot_of;
-        let slot = slots.get(view.buffer.0).map(|&slot| &self.slots[slot]);
-        slot.or(self.slots.last())?.as_ref()
+    /// Where a view lies, and the buffer there; views of no elements have none.
+    fn slot(&self, view: View) -> (Binding, Option<wgpu::Buffer>) {
+        let place = place(&self.plan, view);
+        let slot = self.slots[place.slot].clone();
+        (place, slot.filter(|_| place.bytes > 0))
     }
 
     /// Pipelines, uniforms and bind groups of every launch.
-    fn prepare(&mut self, steps: &[Vec<Vec<Step>>]) -> Result<Vec<Vec<Prepared>>, DeviceError> {
-        let plan = self.plan.clone();
-        // All dispatches' dimensions lie in one uniform buffer, each where it can be bound.
-        let align = self.context.limits.min_uniform_buffer_offset_alignment as usize;
-        let mut words: Vec<u32> = Vec::new();
-        let mut offsets = Vec::new();
-        for step in steps.iter().flatten().flatten() {
-            offsets.push(4 * words.len() as u64);
-            words.extend(&step.dispatch.dims);
-            words.resize(words.len().next_multiple_of(align / 4), 0);
-        }
-        let size = (4 * words.len()).max(align) as u64;
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let dims = self.create_buffer("dims", size, usage);
-        let bytes = bytemuck::cast_slice(&words);
-        self.context.queue.write_buffer(&dims, 0, bytes);
-
-        let mut offsets = offsets.into_iter();
-        let mut prepare = |launch: &Launch, steps: &[Step]| {
-            let steps = steps.iter().zip(offsets.by_ref());
-            let steps = steps.map(|(step, offset)| self.bind(launch, step, &dims, offset));
-            let steps = steps.collect::<Result<_, _>>()?;
-            Ok(Prepared { steps })
+    fn prepare(&mut self, lowered: &Lowered) -> Result<Vec<Vec<Prepared>>, DeviceError> {
+        let words: &[u32] = match &lowered.uniforms[..] {
+            [] => &[0; 4],
+            words => words,
         };
-        let routines = plan.routines.iter().zip(steps);
-        routines
-            .map(|(routine, steps)| {
-                let launches = routine.launches.iter().zip(steps);
-                launches
-                    .map(|(launch, steps)| prepare(launch, steps))
-                    .collect()
-            })
-            .collect()
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniforms = self.create_buffer("uniforms", 4 * words.len() as u64, usage);
+        let bytes = bytemuck::cast_slice(words);
+        self.context.queue.write_buffer(&uniforms, 0, bytes);
+
+        let context = self.context.clone();
+        let shaders = lowered.shaders.iter();
+        let pipelines: Vec<_> = shaders
+            .map(|shader| context.pipeline(shader, &mut self.counters.pipelines))
+            .collect();
+        let mut prepared = Vec::new();
+        for routine in &lowered.routines {
+            let mut launches = Vec::new();
+            for launch in &routine.launches {
+                let dispatches = launch.dispatches.iter().map(|dispatch| {
+                    let pipeline = pipelines[dispatch.shader].clone();
+                    self.bind(&launch.label, dispatch, pipeline, &uniforms)
+                });
+                let dispatches = dispatches.collect::<Result<_, _>>()?;
+                launches.push(Prepared { dispatches });
+            }
+            prepared.push(launches);
+        }
+        Ok(prepared)
     }
 
     fn bind(
         &mut self,
-        launch: &Launch,
-        step: &Step,
-        dims: &wgpu::Buffer,
-        offset: u64,
+        label: &str,
+        dispatch: &Dispatch,
+        pipeline: Arc<Pipeline>,
+        uniforms: &wgpu::Buffer,
     ) -> Result<Bound, DeviceError> {
-        let context = self.context.clone();
-        let dispatch = &step.dispatch;
-        if dispatch.groups.iter().any(|&groups| groups > MAX_GROUPS) {
-            return Err(context.error(format!(
-                "{} ({}) would need {:?} work-groups, and {MAX_GROUPS} are allowed in a dimension",
-                launch.label, step.name, dispatch.groups
+        let most = self.context.limits.max_compute_workgroups_per_dimension;
+        let groups = dispatch.groups;
+        if groups.iter().any(|&groups| groups > most) {
+            return Err(self.context.error(format!(
+                "{label} would need {groups:?} work-groups, and {most} are allowed in a dimension"
             )));
         }
-        let compiled = &mut self.counters.pipelines;
-        let pipeline = context.pipeline(step, compiled);
         let mut entries = Vec::new();
-        if !dispatch.dims.is_empty() {
-            let bytes = (4 * dispatch.dims.len() as u64).next_multiple_of(16);
-            entries.push(entry(0, dims, offset, bytes));
+        if let Some([offset, bytes]) = dispatch.uniform {
+            entries.push(entry(0, uniforms, offset, bytes));
         }
-        for (index, operand) in step.operands.iter().enumerate() {
-            let buffer = self.bound(launch, operand)?;
-            let (offset, bytes) = self.range(operand.view);
-            entries.push(entry(index + 1, buffer, offset, bytes));
+        for (index, binding) in dispatch.bindings.iter().enumerate() {
+            let buffer = self.slots[binding.slot].as_ref().ok_or_else(|| {
+                let index = index + 1;
+                self.context
+                    .error(format!("{label}: what binding {index} needs is empty"))
+            })?;
+            entries.push(entry(index + 1, buffer, binding.offset, binding.bytes));
         }
-        let bindings = context
+        let bindings = self
+            .context
             .device
             .create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(&launch.label.to_string()),
+                label: Some(label),
                 layout: &pipeline.layout,
                 entries: &entries,
             });
@@ -212,15 +187,7 @@ impl Gpu {
         Ok(Bound {
             pipeline,
             bindings,
-            groups: dispatch.groups,
-        })
-    }
-
-    fn bound(&self, launch: &Launch, operand: &Operand) -> Result<&wgpu::Buffer, DeviceError> {
-        self.slot(operand.view).ok_or_else(|| {
-            let (label, name) = (&launch.label, operand.name);
-            self.context
-                .error(format!("{label}: operand `{name}` is empty"))
+            groups,
         })
     }
 
@@ -246,10 +213,9 @@ impl Gpu {
 
     /// Copies a view's bytes to the host once everything before is done.
     fn read_bytes(&mut self, view: View) -> Result<Vec<u8>, DeviceError> {
-        let (offset, bytes) = self.range(view);
-        match self.slot(view).cloned() {
-            Some(slot) if bytes > 0 => self.fetch(&slot, offset, bytes),
-            _ => Ok(Vec::new()),
+        match self.slot(view) {
+            (place, Some(slot)) => self.fetch(&slot, place.offset, place.bytes),
+            (_, None) => Ok(Vec::new()),
         }
     }
 
@@ -307,25 +273,6 @@ impl Gpu {
         self.counters.read_bytes += bytes;
         Ok(())
     }
-}
-
-/// The dispatches of every launch of every routine.
-fn steps(plan: &Plan) -> Vec<Vec<Vec<Step>>> {
-    let routines = plan.routines.iter();
-    let steps = |launch: &Launch| launch.kernel.steps(plan.scratch());
-    routines
-        .map(|routine| routine.launches.iter().map(steps).collect())
-        .collect()
-}
-
-/// Bytes that the dispatches of any one launch leave for each other. Launches run one after the other, so
-/// one buffer serves them all.
-fn scratch_bytes(plan: &Plan, steps: &[Vec<Vec<Step>>]) -> u64 {
-    let steps = steps.iter().flatten().flatten();
-    let operands = steps.flat_map(|step| &step.operands);
-    let views = operands.map(|operand| operand.view);
-    let scratch = views.filter(|view| view.buffer == plan.scratch());
-    scratch.map(|view| view.len as u64).max().unwrap_or(0) * Element::Real.bytes()
 }
 
 /// Errors if a buffer is larger than the adapter holds or binds.
@@ -428,13 +375,12 @@ impl Device for Gpu {
 
     fn write(&mut self, view: View, data: HostData<'_>) -> Result<(), DeviceError> {
         data.check(&self.plan, view)?;
-        let Some(buffer) = self.slot(view).cloned() else {
+        let (place, Some(buffer)) = self.slot(view) else {
             return Ok(());
         };
-        let (offset, padded) = self.range(view);
         let (queue, counters) = (&self.context.queue, &mut self.counters);
         let mut put = |bytes: &[u8]| {
-            queue.write_buffer(&buffer, offset, bytes);
+            queue.write_buffer(&buffer, place.offset, bytes);
             counters.uploads += 1;
             counters.upload_bytes += bytes.len() as u64;
         };
@@ -445,7 +391,7 @@ impl Device for Gpu {
                 put(bytemuck::cast_slice(&values));
             }
             HostData::Index(values) => put(bytemuck::cast_slice(values)),
-            HostData::Byte(values) if values.len() as u64 == padded => put(values),
+            HostData::Byte(values) if values.len() as u64 == place.bytes => put(values),
             HostData::Byte(values) => {
                 // Filling up the last word must not reach the bytes behind the view.
                 let whole = self.plan.buffer(view);
@@ -457,7 +403,7 @@ impl Device for Gpu {
                     });
                 }
                 let mut values = values.to_vec();
-                values.resize(padded as usize, 0);
+                values.resize(place.bytes as usize, 0);
                 put(&values);
             }
         }
