@@ -46,9 +46,9 @@ impl Ceilings {
     /// Measures a device that does nothing else meanwhile; takes about half a second.
     pub fn measure(backend: &Backend) -> Result<Ceilings, DeviceError> {
         let n = match backend {
-            Backend::Cpu(_) | Backend::CpuDouble(_) => 1024,
             Backend::Gpu(context) if context.is_software() => 256,
             Backend::Gpu(_) => 4096,
+            _ => 1024,
         };
         let mut plan = PlanBuilder::new();
         let [a, b, y] =
@@ -93,7 +93,7 @@ impl Ceilings {
             let rate = rate(routine, bytes)?;
             ceilings.copies.push(CopyRate { bytes, rate });
         }
-        if let Backend::Cpu(team) | Backend::CpuDouble(team) = backend {
+        if let Some(team) = backend.team() {
             let largest = ceilings.copies.last_mut().expect("there are some");
             let streamed = streaming_rate(team, &values)?;
             largest.rate = largest.rate.max(streamed);

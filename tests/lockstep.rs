@@ -99,6 +99,24 @@ fn every_built_in_recipe_is_right_on_the_cpu_and_on_a_gpu() {
 }
 
 #[test]
+fn products_by_the_library_are_right_for_the_same_bits_on_any_number_of_threads() {
+    for recipe in [small(), small_conv()] {
+        let library =
+            |threads| Backend::CpuMatrixmultiply(Cpu::<f32>::team(threads).expect("threads"));
+        let devices = [("cpu-f32", single()), ("cpu-matrixmultiply", library(2))];
+        let report = lockstep(&recipe, devices, 3);
+        assert!(report.divergence.is_none(), "{:?}", report.divergence);
+        assert!(
+            report.launches.iter().any(|launch| launch.apart > 0.0),
+            "another order of sums shows somewhere"
+        );
+        let threads = [("1 thread", library(1)), ("3 threads", library(3))];
+        let report = lockstep(&recipe, threads, 3);
+        assert!(report.launches.iter().all(|launch| launch.apart == 0.0));
+    }
+}
+
+#[test]
 fn distortions_of_any_seed_are_right_on_a_gpu() {
     for seed in 0..20 {
         let mut recipe = small_conv();

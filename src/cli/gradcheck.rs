@@ -37,7 +37,7 @@ pub struct Options {
     /// A recipe's model, built in or from a file; may be given several times
     #[arg(long = "recipe", value_name = "NAME|FILE")]
     recipes: Vec<String>,
-    /// cpu-f64, cpu-f32, gpu, gpu-naive, gpu-checked, or part of an adapter's name; without it the
+    /// cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-naive, gpu-checked, or part of an adapter's name; without it the
     /// first three
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',')]
     devices: Vec<String>,

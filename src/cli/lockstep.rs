@@ -20,6 +20,7 @@ use super::{Done, Failure, Usage, backend, print, progress, table};
   diabolo lockstep mnist-dense --devices cpu-f64,cpu-f32      what rounding does to twenty steps
   diabolo lockstep mnist-conv --devices cpu-f32,gpu --steps 1
   diabolo lockstep mnist-conv --devices gpu-naive,gpu         matrix products by plain loops, by tiles
+  diabolo lockstep mnist-conv --devices cpu-matrixmultiply,cpu  by the crate matrixmultiply, by our tiles
   diabolo lockstep mnist-dense --devices gpu,gpu-checked      with and without checks of every index
 
 Every launch is judged on its own: cpu-f64 computes it from the very inputs that the device had. The
@@ -31,7 +32,8 @@ Exit codes: 0 every launch is right, 1 one is not.")]
 pub struct Options {
     /// A built-in recipe, or a file
     recipe: String,
-    /// Two of cpu-f64, cpu-f32, gpu, gpu-checked, gpu-naive, or part of an adapter's name
+    /// Two of cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-checked, gpu-naive, or part of an adapter's
+    /// name
     #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1..=2)]
     devices: Vec<String>,
     /// Training steps

@@ -94,7 +94,7 @@ enum Command {
 /// Where to compute.
 #[derive(Args)]
 struct DeviceOptions {
-    /// auto, cpu, gpu, or part of an adapter's name
+    /// auto, cpu, cpu-matrixmultiply (matrix products by that crate), gpu, or part of an adapter's name
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: Choice,
     /// CPU threads; 0 means one per core. The results are the same for any number
@@ -111,9 +111,9 @@ impl DeviceOptions {
     }
 }
 
-/// A device by its exact name: `cpu-f64`, `cpu-f32`, `gpu`, `gpu-checked` (the driver checks every
-/// index), `gpu-naive` (matrix products by plain loops), or part of an adapter's name. Says on standard
-/// error which adapter that is.
+/// A device by its exact name: `cpu-f64`, `cpu-f32`, `cpu-matrixmultiply` (matrix products by the crate),
+/// `gpu`, `gpu-checked` (the driver checks every index), `gpu-naive` (matrix products by plain loops), or
+/// part of an adapter's name. Says on standard error which adapter that is.
 fn backend(name: &str) -> Result<Named, Failure> {
     let checked = GpuOptions {
         checked: true,
@@ -122,9 +122,10 @@ fn backend(name: &str) -> Result<Named, Failure> {
     let (name, backend) = match name {
         "cpu-f64" => (name, Backend::CpuDouble(Cpu::<f64>::team(0)?)),
         "cpu-f32" | "cpu" => ("cpu-f32", Backend::Cpu(Cpu::<f32>::team(0)?)),
+        "cpu-matrixmultiply" => (name, Backend::CpuMatrixmultiply(Cpu::<f32>::team(0)?)),
         "" | "auto" => {
-            let known =
-                "cpu-f64, cpu-f32, gpu, gpu-naive, gpu-checked or part of an adapter's name";
+            let known = "cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-naive, gpu-checked or part \
+                 of an adapter's name";
             return Err(Usage(format!("no device `{name}` to check on: expected {known}")).into());
         }
         _ => {

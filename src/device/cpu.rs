@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::buffer::View;
 use crate::kernels::AnyKernel;
-use crate::kernels::host::{Memory, ScratchSize, Team};
+use crate::kernels::host::{Memory, Products, ScratchSize, Team};
 use crate::plan::{Plan, RoutineId};
 use crate::scalar::Scalar;
 
@@ -37,8 +37,14 @@ pub struct Cpu<T> {
 }
 
 impl<T: Precision> Cpu<T> {
-    /// Allocates a plan's memory, zeroed, and uses the given threads for it.
+    /// Allocates a plan's memory, zeroed, and uses the given threads for it, and the fastest code that this
+    /// processor has for products.
     pub fn new(plan: Arc<Plan>, team: Arc<Team>) -> Self {
+        Self::with_products(plan, team, Products::fastest())
+    }
+
+    /// The same with products by this code.
+    pub fn with_products(plan: Arc<Plan>, team: Arc<Team>, products: Products) -> Self {
         let slot_of: Arc<[usize]> = plan.memory.slot_of.clone().into();
         let launches = plan.routines.iter().flat_map(|routine| &routine.launches);
         let sizes = launches.map(|launch| launch.kernel.scratch());
@@ -46,7 +52,7 @@ impl<T: Precision> Cpu<T> {
             reals: most.reals.max(size.reals),
             places: most.places.max(size.places),
         });
-        let memory = Memory::new(&plan.memory.slots, slot_of, most, team);
+        let memory = Memory::new(&plan.memory.slots, slot_of, most, team, products);
         Cpu {
             info: DeviceInfo::cpu(memory.team.threads()),
             plan,

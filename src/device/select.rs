@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use super::cpu::Cpu;
 use super::gpu::{Gpu, GpuContext, GpuOptions, is_software};
 use super::{Device, DeviceError, DeviceInfo};
-use crate::kernels::host::Team;
+use crate::kernels::host::{Products, Team};
 
 /// What a user may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Choice {
     Auto,
     /// The CPU.
     Cpu,
+    /// The CPU, with matrix products by the crate `matrixmultiply`.
+    CpuMatrixmultiply,
     /// The best GPU there is, a software renderer if need be.
     Gpu,
     /// The first adapter whose name contains this, whatever its case.
@@ -31,9 +33,13 @@ impl FromStr for Choice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("expected auto, cpu, gpu, or part of an adapter's name".to_owned()),
+            "" => Err(
+                "expected auto, cpu, cpu-matrixmultiply, gpu, or part of an adapter's name"
+                    .to_owned(),
+            ),
             "auto" => Ok(Choice::Auto),
             "cpu" => Ok(Choice::Cpu),
+            "cpu-matrixmultiply" => Ok(Choice::CpuMatrixmultiply),
             "gpu" => Ok(Choice::Gpu),
             name => Ok(Choice::Named(name.to_owned())),
         }
@@ -45,6 +51,7 @@ impl fmt::Display for Choice {
         formatter.write_str(match self {
             Choice::Auto => "auto",
             Choice::Cpu => "cpu",
+            Choice::CpuMatrixmultiply => "cpu-matrixmultiply",
             Choice::Gpu => "gpu",
             Choice::Named(name) => name,
         })
@@ -56,6 +63,8 @@ impl fmt::Display for Choice {
 pub enum Backend {
     /// The CPU, in `f32`, on these threads.
     Cpu(Arc<Team>),
+    /// The CPU, in `f32`, with matrix products by the crate `matrixmultiply`.
+    CpuMatrixmultiply(Arc<Team>),
     /// The CPU in `f64`: what rounding in `f32` is measured against.
     CpuDouble(Arc<Team>),
     /// A GPU.
@@ -67,15 +76,30 @@ impl Backend {
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {
         Ok(match self {
             Backend::Cpu(team) => Box::new(Cpu::<f32>::new(plan, team.clone())),
+            Backend::CpuMatrixmultiply(team) => Box::new(Cpu::<f32>::with_products(
+                plan,
+                team.clone(),
+                Products::Matrixmultiply,
+            )),
             Backend::CpuDouble(team) => Box::new(Cpu::<f64>::new(plan, team.clone())),
             Backend::Gpu(context) => Box::new(Gpu::new(context.clone(), plan)?),
         })
     }
 
+    /// The threads of a CPU.
+    pub fn team(&self) -> Option<&Arc<Team>> {
+        match self {
+            Backend::Cpu(team) | Backend::CpuMatrixmultiply(team) | Backend::CpuDouble(team) => {
+                Some(team)
+            }
+            Backend::Gpu(_) => None,
+        }
+    }
+
     /// Bytes that one buffer of bytes may have. Kernels count them in 32 bits on a GPU.
     pub fn largest_buffer(&self) -> u64 {
         match self {
-            Backend::Cpu(_) | Backend::CpuDouble(_) => u64::MAX,
+            Backend::Cpu(_) | Backend::CpuMatrixmultiply(_) | Backend::CpuDouble(_) => u64::MAX,
             Backend::Gpu(context) => context.largest_buffer().min(u32::MAX.into()),
         }
     }
@@ -84,6 +108,10 @@ impl Backend {
     pub fn info(&self) -> DeviceInfo {
         match self {
             Backend::Cpu(team) | Backend::CpuDouble(team) => DeviceInfo::cpu(team.threads()),
+            Backend::CpuMatrixmultiply(team) => DeviceInfo {
+                kind: "cpu-matrixmultiply",
+                ..DeviceInfo::cpu(team.threads())
+            },
             Backend::Gpu(context) => DeviceInfo::gpu(context.name()),
         }
     }
@@ -201,6 +229,12 @@ pub fn select_with(
     };
     let adapters = match choice {
         Choice::Cpu => return cpu("the CPU, as asked".to_owned()),
+        Choice::CpuMatrixmultiply => {
+            return Ok(Selected {
+                backend: Backend::CpuMatrixmultiply(Cpu::<f32>::team(threads)?),
+                reason: "the CPU with products by matrixmultiply, as asked".to_owned(),
+            });
+        }
         _ => adapters(),
     };
     let missing = |found: String| DeviceError::NoAdapter {
@@ -208,7 +242,7 @@ pub fn select_with(
         found,
     };
     let (index, reason) = match choice {
-        Choice::Auto | Choice::Cpu => match auto(&adapters) {
+        Choice::Auto | Choice::Cpu | Choice::CpuMatrixmultiply => match auto(&adapters) {
             (None, reason) => return cpu(reason),
             (Some(index), reason) => (index, reason),
         },

@@ -29,9 +29,10 @@ const FILTERED_REFERENCES: usize = 8 * SAMPLE;
 /// Bytes, at most, of the references that are searched at a time, and of their dots: on the CPU what
 /// stays in cache meanwhile; GPUs bind at least 128 MiB at a time.
 fn chunk_bytes(backend: &Backend) -> usize {
-    match backend {
-        Backend::Cpu(_) | Backend::CpuDouble(_) => 3 << 20,
-        Backend::Gpu(_) => 64 << 20,
+    if backend.team().is_some() {
+        3 << 20
+    } else {
+        64 << 20
     }
 }
 
@@ -190,7 +191,7 @@ impl Search {
         let is_all = |(draws, sizes): &(usize, Vec<usize>)| *draws == 1 && *sizes == [references];
         let only_all = shapes.iter().all(is_all);
         // GPUs have no use for a filter: what it lets through is scattered.
-        let on_cpu = !matches!(backend, Backend::Gpu(_));
+        let on_cpu = backend.team().is_some();
         let worth_while = width >= FILTERED_WIDTH && references >= FILTERED_REFERENCES;
         let filter = (on_cpu && only_all && worth_while).then(|| {
             let cols = DIRECTIONS + 1;

@@ -35,6 +35,7 @@
 //! Source: Dumoulin and Visin, “A guide to convolution arithmetic for deep learning” (2016).
 
 mod data_gradient;
+mod library;
 mod weight_gradient;
 
 pub use data_gradient::DataGradient;
@@ -47,7 +48,7 @@ use super::product::{Left, Target, fill, multiply, pack, packed_len, width};
 use super::window::Window;
 use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
 use crate::buffer::{Matrix, Operand, View};
-use crate::kernels::host::{Memory, ScratchSize};
+use crate::kernels::host::{Memory, Products, ScratchSize};
 use crate::scalar::Scalar;
 
 /// Tasks for each thread, so that all end at about the same time. No sum is cut for it, so bits do not
@@ -172,6 +173,9 @@ impl Kernel for Convolve {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        if memory.products == Products::Matrixmultiply {
+            return self.by_library(memory);
+        }
         let Shape {
             channels,
             maps,

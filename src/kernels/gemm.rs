@@ -34,13 +34,14 @@
 //! dispatch, a column sum, adds them in order. Only a product without bias and activation is cut so.
 
 mod cut;
+mod library;
 
 use super::parallel::{self, with_activation};
 use super::product::{DEPTH, Left, Next, Panels, Target, fill, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, Step, bias_operand, shader};
 use crate::buffer::{BufferId, Matrix, Operand, View};
 use crate::kernels::host::Team;
-use crate::kernels::host::{Memory, Scratch, ScratchSize};
+use crate::kernels::host::{Memory, Products, Scratch, ScratchSize};
 use crate::scalar::Scalar;
 
 /// See the [module](self).
@@ -413,6 +414,9 @@ impl Kernel for Gemm {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        if memory.products == Products::Matrixmultiply {
+            return self.by_library(memory);
+        }
         let bias = self.bias.unwrap_or(self.b.view.part(0, 0));
         let ([a, b, bias], [y]) = memory
             .real

@@ -17,6 +17,7 @@
 //! Every rung is right for every size. 2·m·n·k FLOPs.
 
 use super::gemm::Gemm;
+use super::library::{self, Factor};
 use super::{Dispatch, Kernel, folded, parallel, shader};
 use crate::buffer::{Matrix, Operand};
 use crate::kernels::host::{Memory, ScratchSize};
@@ -103,7 +104,14 @@ impl<const N: usize> Kernel for Rung<N> {
             3 => memory.scratch.with(0, self.scratch(), |scratch, _| {
                 packed::product(dims, a, b, y, scratch)
             }),
-            _ => by_matrixmultiply(dims, a, b, y),
+            _ => {
+                let [_, k, n] = dims;
+                let [a, b] = [(a, k), (b, n)].map(|(values, cols)| Factor {
+                    values,
+                    strides: [cols, 1],
+                });
+                library::product(dims, a, b, y, false);
+            }
         }
     }
 
@@ -121,29 +129,6 @@ impl<const N: usize> Kernel for Rung<N> {
             dims: vec![m as u32, k as u32, n as u32],
             groups: [n.div_ceil(cols) as u32, down, layers],
         }
-    }
-}
-
-/// The library's product: the rung on which others stand.
-fn by_matrixmultiply<T: Scalar>([m, k, n]: [usize; 3], a: &[T], b: &[T], y: &mut [T]) {
-    macro_rules! product {
-        ($gemm:path, $real:ty) => {{
-            let (a, b): (&[$real], &[$real]) = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
-            let y: &mut [$real] = bytemuck::cast_slice_mut(y);
-            assert!([a.len(), b.len(), y.len()] == [m * k, k * n, m * n]);
-            let (k_stride, n_stride) = (k as isize, n as isize);
-            let (a, b, y) = (a.as_ptr(), b.as_ptr(), y.as_mut_ptr());
-            // SAFETY: row-major matrices that their slices hold whole; y is borrowed for writing.
-            unsafe {
-                $gemm(
-                    m, k, n, 1.0, a, k_stride, 1, b, n_stride, 1, 0.0, y, n_stride, 1,
-                )
-            }
-        }};
-    }
-    match T::NAME {
-        "f32" => product!(matrixmultiply::sgemm, f32),
-        _ => product!(matrixmultiply::dgemm, f64),
     }
 }
 

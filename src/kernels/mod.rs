@@ -36,6 +36,7 @@ pub mod gemm;
 pub mod gemm_ladder;
 pub mod host;
 pub mod join;
+mod library;
 pub mod loss;
 pub mod nearest;
 pub mod norm_clip;

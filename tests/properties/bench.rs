@@ -6,8 +6,8 @@ use diabolo::buffer::{Element, View};
 use diabolo::device::cpu::{Cpu, Precision};
 use diabolo::device::{Device, HostData};
 use diabolo::kernels::Kernel;
-use diabolo::kernels::host::Team;
-use diabolo::plan::{PlanBuilder, RoutineId};
+use diabolo::kernels::host::{Products, Team};
+use diabolo::plan::{Launch, PlanBuilder, RoutineId};
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -82,8 +82,12 @@ impl Bench {
     }
 
     pub fn run<T: Precision>(&self) -> Cpu<T> {
+        self.run_with(Products::Tiles)
+    }
+
+    fn run_with<T: Precision>(&self, products: Products) -> Cpu<T> {
         let plan = Arc::new(self.plan.clone().finish(u64::MAX).expect("fits"));
-        let mut device = Cpu::<T>::new(plan, TEAM.clone());
+        let mut device = Cpu::<T>::with_products(plan, TEAM.clone(), products);
         let mut write = |view, data| device.write(view, data).expect("fits");
         for (view, values) in &self.reals {
             write(*view, HostData::Double(values));
@@ -103,13 +107,28 @@ impl Bench {
         self.run::<f64>().reals(view).to_vec()
     }
 
-    /// Runs in both precisions and holds every output against what it should be.
+    /// Runs in both precisions, with products by either code, and holds every output against what it
+    /// should be.
     pub fn check(&self, outputs: &[(&str, View, &[Exact])]) -> TestCaseResult {
-        let (single, double) = (self.run::<f32>(), self.run::<f64>());
+        self.check_with(Products::Tiles, outputs)?;
+        let plan = self.plan.clone().finish(u64::MAX).expect("fits");
+        let multiplies = |launch: &Launch| launch.kernel.product().is_some();
+        if plan.launches(self.routine).iter().any(multiplies) {
+            self.check_with(Products::Matrixmultiply, outputs)?;
+        }
+        Ok(())
+    }
+
+    fn check_with(&self, products: Products, outputs: &[(&str, View, &[Exact])]) -> TestCaseResult {
+        let (single, double) = (
+            self.run_with::<f32>(products),
+            self.run_with::<f64>(products),
+        );
         for &(name, view, expected) in outputs {
-            compare(name, single.reals(view), expected, SINGLE)?;
+            let name = format!("{name} by {products:?}");
+            compare(&name, single.reals(view), expected, SINGLE)?;
             // The definition's own arithmetic rounds as much as the device's.
-            compare(name, double.reals(view), expected, 2.0 * DOUBLE)?;
+            compare(&name, double.reals(view), expected, 2.0 * DOUBLE)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{GPU_TILE, Shape, patch_line};
 use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::gemm::finish_block;
-use crate::kernels::host::{Memory, ScratchSize};
+use crate::kernels::host::{Memory, Products, ScratchSize};
 use crate::kernels::parallel::{chunks_of, each_member};
 use crate::kernels::patches::{Bordered, Phases};
 use crate::kernels::product::{
@@ -33,7 +33,7 @@ pub struct DataGradient {
 }
 
 impl DataGradient {
-    fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         let weight = [self.weight.rows, self.weight.cols];
         Shape::of(&self.window, self.dx, weight, self.dy)
     }
@@ -203,6 +203,9 @@ impl Kernel for DataGradient {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        if memory.products == Products::Matrixmultiply {
+            return self.by_library(memory);
+        }
         let Shape {
             channels,
             maps,

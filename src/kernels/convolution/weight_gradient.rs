@@ -2,7 +2,7 @@
 
 use super::{GPU_TILE, Shape, TASKS_PER_THREAD};
 use crate::buffer::{Matrix, Operand};
-use crate::kernels::host::{Memory, ScratchSize};
+use crate::kernels::host::{Memory, Products, ScratchSize};
 use crate::kernels::patches::Bordered;
 use crate::kernels::product::{Left, Panels, Target, fill, multiply, pack, packed_len};
 use crate::kernels::window::Window;
@@ -41,7 +41,7 @@ pub fn weight_blocks(rows: usize, weight: usize) -> usize {
 }
 
 impl WeightGradient {
-    fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         let depth = self.window.taps() * self.x.cols;
         let weight = [depth, self.partial.cols / depth];
         Shape::of(&self.window, self.x, weight, self.dy)
@@ -94,6 +94,9 @@ impl Kernel for WeightGradient {
     }
 
     fn cpu<T: Scalar>(&self, memory: &mut Memory<T>) {
+        if memory.products == Products::Matrixmultiply {
+            return self.by_library(memory);
+        }
         let Shape {
             channels,
             maps,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use aligned_vec::{AVec, ConstAlign, avec};
 
-use super::Team;
+use super::{Products, Team};
 use crate::buffer::{Element, Slot, View};
 use crate::scalar::Scalar;
 
@@ -156,6 +156,8 @@ pub struct Memory<T> {
     pub scratch: Scratch<T>,
     /// The threads that a kernel's tasks are shared out to.
     pub team: Arc<Team>,
+    /// Whose code multiplies matrices.
+    pub products: Products,
 }
 
 impl<T: Scalar> Memory<T> {
@@ -165,6 +167,7 @@ impl<T: Scalar> Memory<T> {
         slot_of: Arc<[usize]>,
         scratch: ScratchSize,
         team: Arc<Team>,
+        products: Products,
     ) -> Self {
         Memory {
             real: Table::new(Element::Real, slot_of.clone(), slots),
@@ -172,6 +175,7 @@ impl<T: Scalar> Memory<T> {
             bytes: Table::new(Element::Byte, slot_of, slots),
             scratch: Scratch::new(team.threads(), scratch),
             team,
+            products,
         }
     }
 }

@@ -2,8 +2,10 @@
 
 mod memory;
 mod pieces;
+mod products;
 mod team;
 
 pub use memory::{Memory, Scratch, ScratchSize, Table};
 pub use pieces::Pieces;
+pub use products::Products;
 pub use team::Team;
