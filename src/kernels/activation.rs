@@ -18,6 +18,8 @@
 //! where x was: they read x ([`Activation::reads_input`]) and stand in layers of their own, where the
 //! others are fused behind the kernel that makes their input.
 
+pub mod definition;
+
 use serde::{Deserialize, Serialize};
 
 use super::parallel::{self, with_constant};

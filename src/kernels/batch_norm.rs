@@ -24,6 +24,7 @@
 //! Chan, Golub and LeVeque, “Updating formulae and a pairwise algorithm” (1979).
 
 mod backward;
+pub mod definition;
 
 pub use backward::{BackwardApply, BackwardFinish, BackwardPartial, Saved};
 

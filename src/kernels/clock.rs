@@ -12,6 +12,14 @@ use crate::buffer::{Operand, View};
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: either count.
+pub mod definition {
+    /// A count after a step; after 2³² of them it begins again.
+    pub fn advance(count: u32) -> u32 {
+        count.wrapping_add(1)
+    }
+}
+
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Advance {

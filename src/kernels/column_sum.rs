@@ -11,6 +11,14 @@ use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: one column, in f64.
+pub mod definition {
+    /// Σ x, of some of its rows or of their blocks' sums.
+    pub fn sum(x: impl IntoIterator<Item = f64>) -> f64 {
+        x.into_iter().sum()
+    }
+}
+
 /// Blocks that `rows` rows are cut into.
 pub fn blocks(rows: usize) -> usize {
     rows.div_ceil(ROWS_PER_BLOCK)

@@ -35,6 +35,7 @@
 //! Source: Dumoulin and Visin, “A guide to convolution arithmetic for deep learning” (2016).
 
 mod data_gradient;
+pub mod definition;
 mod library;
 mod weight_gradient;
 

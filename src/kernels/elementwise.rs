@@ -12,6 +12,19 @@ use crate::buffer::{Operand, View};
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: one element, in f64.
+pub mod definition {
+    /// y ← y + x
+    pub fn add(y: f64, x: f64) -> f64 {
+        y + x
+    }
+
+    /// y ← x
+    pub fn copy(x: f64) -> f64 {
+        x
+    }
+}
+
 /// `y ← y + x`, of one length.
 #[derive(Clone, Debug)]
 pub struct Add {

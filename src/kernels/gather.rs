@@ -23,6 +23,23 @@ use crate::image::ImageShape;
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: one pixel, in f64.
+pub mod definition {
+    /// clean
+    pub fn clean(byte: u8) -> f64 {
+        f64::from(byte) / 255.0
+    }
+
+    /// noisy, of a pixel of the distorted image, a standard normal number n and a random word.
+    pub fn noisy(warped: f64, sigma: f64, n: f64, masking: f64, word: u32) -> f64 {
+        if f64::from(word) < (masking * 4_294_967_296.0).floor() {
+            0.0
+        } else {
+            warped + sigma * n
+        }
+    }
+}
+
 /// What is done to an image before the encoder sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Noise {

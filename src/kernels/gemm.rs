@@ -44,6 +44,23 @@ use crate::kernels::host::Team;
 use crate::kernels::host::{Memory, Products, Scratch, ScratchSize};
 use crate::scalar::Scalar;
 
+/// The definition: one element, in f64; bias and the activation's own definition follow.
+pub mod definition {
+    /// Element (i, j) of op(a) · op(b), whose elements `a(i, p)` and `b(p, j)` are.
+    pub fn product(
+        a: impl Fn(usize, usize) -> f64,
+        b: impl Fn(usize, usize) -> f64,
+        k: usize,
+        [i, j]: [usize; 2],
+    ) -> f64 {
+        let mut y = 0.0;
+        for p in 0..k {
+            y += a(i, p) * b(p, j);
+        }
+        y
+    }
+}
+
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Gemm {

@@ -19,6 +19,27 @@ use crate::buffer::{Cost, Operand, View};
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: one element, in f64.
+pub mod definition {
+    use super::Loss;
+
+    /// Its term of L · D.
+    pub fn term(loss: Loss, y: f64, t: f64) -> f64 {
+        match loss {
+            Loss::MeanSquaredError => (y - t) * (y - t),
+            Loss::BinaryCrossEntropy => y.max(0.0) - y * t + (-y.abs()).exp().ln_1p(),
+        }
+    }
+
+    /// dy · D
+    pub fn gradient(loss: Loss, y: f64, t: f64) -> f64 {
+        match loss {
+            Loss::MeanSquaredError => 2.0 * (y - t),
+            Loss::BinaryCrossEntropy => 1.0 / (1.0 + (-y).exp()) - t,
+        }
+    }
+}
+
 /// Elements summed by one block of the first pass.
 pub const BLOCK: usize = 4096;
 

@@ -1,21 +1,23 @@
 //! The kernels, one room per family.
 //!
 //! A room holds all there is to know of a kernel family: the equation, the shape of every
-//! operand, what forward saves for backward, FLOPs, the CPU code (generic over `f32` and `f64`)
-//! and the GPU's dispatch geometry. Its WGSL stands in `shaders/` under the same name.
+//! operand, what forward saves for backward, the definition (scalar, in `f64`, without a helper), FLOPs,
+//! the CPU code (generic over `f32` and `f64`) and the GPU's dispatch geometry. Its WGSL stands in
+//! `shaders/` under the same name.
 //!
 //! Every activation is a matrix `[rows, channels]`, channels last: rows are samples for dense layers,
 //! and samples × positions for images.
 //!
 //! # Adding a kernel
-//! 1. In its room, a plain struct of views and dimensions that implements [`Kernel`]:
-//!    `operands` in binding order, `flops`, `cpu`, `gpu`.
+//! 1. In its room, its equation in `mod definition`, and a plain struct of views and dimensions that
+//!    implements [`Kernel`]: `operands` in binding order, `flops`, `cpu`, `gpu`.
 //! 2. Its shader `shaders/<name>.wgsl`: binding 0 is the uniform `dims` (the words of
 //!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands. What other shaders need too
 //!    stands in `shaders/shared/`; `shader!` puts the files of one kernel together.
 //! 3. One line in [`SHADERS`], the list at the end of this file.
+//! 4. A test in `tests/gpu_kernels/` that compares the CPU with the definition, and a GPU with the CPU.
 //!
-//! Tests walk that list: they validate each shader and compare CPU with GPU.
+//! Tests walk that list: they validate each shader, and a kernel that no test compared is a failure.
 //!
 //! # Order of sums
 //! Every reduction runs in an order that the shapes alone decide, never the number of threads:

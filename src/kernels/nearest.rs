@@ -26,6 +26,7 @@
 //! the nearest so far   [⌈Q / LANES⌉, k, LANES]
 //! ```
 
+pub mod definition;
 mod filter;
 mod lists;
 mod of_all;

@@ -12,6 +12,8 @@
 //! wins. Forward saves only the argmax for backward. Both backwards visit the windows of each
 //! position in order, so overlapping windows need no atomics.
 
+pub mod definition;
+
 use super::parallel::{chunks_of, each_part};
 use super::window::Window;
 use super::{Dispatch, Kernel, linear_groups, parallel, shader};

@@ -13,6 +13,35 @@ use crate::buffer::{Matrix, Operand};
 use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
+/// The definition: one element of one image, in f64.
+pub mod definition {
+    /// `y[h, w, c]`, of x with so many columns.
+    pub fn forward(
+        x: &[f64],
+        [width, channels]: [usize; 2],
+        [f, g]: [usize; 2],
+        [h, w, c]: [usize; 3],
+    ) -> f64 {
+        x[(h / f * width + w / g) * channels + c]
+    }
+
+    /// `dx[h, w, c]`, of an x with so many columns.
+    pub fn backward(
+        dy: &[f64],
+        [width, channels]: [usize; 2],
+        [f, g]: [usize; 2],
+        [h, w, c]: [usize; 3],
+    ) -> f64 {
+        let mut dx = 0.0;
+        for i in 0..f {
+            for j in 0..g {
+                dx += dy[((h * f + i) * width * g + w * g + j) * channels + c];
+            }
+        }
+        dx
+    }
+}
+
 /// Sizes of both sides, \[rows, columns\].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enlargement {

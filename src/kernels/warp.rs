@@ -41,6 +41,8 @@
 //! Source: Simard, Steinkraus and Platt, “Best practices for convolutional neural networks applied to
 //! visual document analysis” (2003).
 
+pub mod definition;
+
 use super::random::{philox, sin_cos_turn, whole};
 use crate::image::ImageShape;
 use crate::scalar::{EPSILON, Scalar};
@@ -140,8 +142,8 @@ impl Warp {
     }
 }
 
-/// Five uniforms in [−1, 1), from two blocks.
-fn uniforms(row: usize, step: u32, stream: u32, key: [u32; 2]) -> [f32; 5] {
+/// Five uniforms in [−1, 1) for a row of a batch at a step, from two blocks of random words.
+pub fn uniforms(row: usize, step: u32, stream: u32, key: [u32; 2]) -> [f32; 5] {
     const TWO_POW_MINUS_23: f32 = 1.0 / 8_388_608.0;
     let words = philox(2 * row as u32, step, stream, key);
     [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1)]

@@ -1,9 +1,11 @@
 //! Convolution, pooling and upsampling over random geometries.
 
-use diabolo::kernels::convolution::{Convolve, DataGradient, WeightGradient, weight_blocks};
-use diabolo::kernels::pool::{AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
-use diabolo::kernels::upsample::{Enlargement, Upsample, UpsampleBackward};
-use diabolo::kernels::{Activation, Window};
+use diabolo::kernels::convolution::{
+    Convolve, DataGradient, WeightGradient, definition, weight_blocks,
+};
+use diabolo::kernels::pool::{self, AveragePool, AveragePoolBackward, MaxPool, MaxPoolBackward};
+use diabolo::kernels::upsample::{self, Enlargement, Upsample, UpsampleBackward};
+use diabolo::kernels::{Activation, Window, activation};
 
 use crate::geometry::{Geometry, geometries};
 use crate::harness::{Case, gpu};
@@ -37,8 +39,28 @@ fn bound(terms: usize, magnitude: f64) -> f64 {
     (4.0 * (terms as f64).sqrt() + 2.0) * EPSILON * magnitude
 }
 
-#[test]
-fn convolution_forward_and_both_gradients() {
+/// One image of some.
+fn part<T>(values: &[T], images: usize, image: usize) -> &[T] {
+    let len = values.len() / images;
+    &values[image * len..][..len]
+}
+
+/// Every element of some images `[height, width, channels]`, by its image and its place.
+fn elements<T>(
+    [height, width]: [usize; 2],
+    channels: usize,
+    images: usize,
+    of: impl Fn(usize, [usize; 3]) -> T,
+) -> Vec<T> {
+    let of = |index: usize| {
+        let (pixel, c) = (index / channels, index % channels);
+        let (row, w) = (pixel / width, pixel % width);
+        of(row / height, [row % height, w, c])
+    };
+    (0..images * height * width * channels).map(of).collect()
+}
+
+pub fn convolution_forward_and_both_gradients() {
     let Some(adapter) = gpu() else { return };
     for (index, case) in cases().into_iter().enumerate() {
         let Geometry {
@@ -68,9 +90,21 @@ fn convolution_forward_and_both_gradients() {
             ..convolve.clone()
         };
         let magnitudes = test.magnitudes(linear, y.view);
-        test.finish(convolve).compare(&adapter, |_, i, _| {
+        let (x, weight) = (convolve.x.view, convolve.weight.view);
+        let ready = test.finish(convolve);
+        ready.compare(&adapter, |_, i, _| {
             through(activation, magnitudes[i], bound(depth, magnitudes[i]))
         });
+        let given = [x, weight].map(|view| ready.given(view));
+        let bias = bias.map(|bias| ready.given(bias));
+        let values = elements(window.map(), maps, case.images, |image, [oh, ow, m]| {
+            let x = part(&given[0], case.images, image);
+            let at = [oh, ow, m];
+            let y = definition::forward(&window, x, &given[1], [channels, maps], at);
+            let bias = bias.as_ref().map_or(0.0, |bias| bias[m]);
+            activation::definition::forward(activation, y + bias)
+        });
+        ready.defined(y.view, &values);
 
         let mut test = Case::new(index);
         let bias = with_bias.then(|| test.real("bias", channels));
@@ -89,9 +123,21 @@ fn convolution_forward_and_both_gradients() {
         };
         let magnitudes = test.magnitudes(linear, dx.view);
         let terms = window.taps() * maps;
-        test.finish(gradient).compare(&adapter, |_, i, _| {
+        let (dy, weight) = (gradient.dy.view, gradient.weight.view);
+        let ready = test.finish(gradient);
+        ready.compare(&adapter, |_, i, _| {
             through(activation, magnitudes[i], bound(terms, magnitudes[i]))
         });
+        let given = [dy, weight].map(|view| ready.given(view));
+        let bias = bias.map(|bias| ready.given(bias));
+        let gradients = elements(window.size, channels, case.images, |image, [h, w, c]| {
+            let dy = part(&given[0], case.images, image);
+            let at = [h, w, c];
+            let dx = definition::data_gradient(&window, dy, &given[1], [channels, maps], at);
+            let bias = bias.as_ref().map_or(0.0, |bias| bias[c]);
+            activation::definition::forward(activation, dx + bias)
+        });
+        ready.defined(dx.view, &gradients);
 
         let mut test = Case::new(index);
         let blocks = weight_blocks(small, depth * maps).max(1 + index % 3);
@@ -104,13 +150,22 @@ fn convolution_forward_and_both_gradients() {
         };
         let magnitudes = test.magnitudes(gradient.clone(), partial);
         let terms = small.div_ceil(blocks);
-        test.finish(gradient)
-            .compare(&adapter, |_, i, _| bound(terms, magnitudes[i]));
+        let (x, dy) = (gradient.x.view, gradient.dy.view);
+        let ready = test.finish(gradient);
+        ready.compare(&adapter, |_, i, _| bound(terms, magnitudes[i]));
+        let [x, dy] = [x, dy].map(|view| ready.given(view));
+        let elements = (0..blocks * depth * maps).map(|index| {
+            let (block, at) = (index / (depth * maps), index % (depth * maps));
+            let (tap, c, m) = (at / maps / channels, at / maps % channels, at % maps);
+            let at = [tap / window.kernel[1], tap % window.kernel[1], c, m];
+            let rows = small.min(block * terms)..small.min((block + 1) * terms);
+            definition::weight_gradient(&window, &x, &dy, rows, [channels, maps], at)
+        });
+        ready.defined(partial, &elements.collect::<Vec<_>>());
     }
 }
 
-#[test]
-fn pooling_forward_and_backward() {
+pub fn pooling_forward_and_backward() {
     let Some(adapter) = gpu() else { return };
     let mut tested = 0;
     for (index, case) in cases().into_iter().enumerate() {
@@ -135,20 +190,40 @@ fn pooling_forward_and_backward() {
             let levels = (0..large * c).map(|i| (i * 7919 % 5 / 2) as f32);
             test.reals.push((pool.x.view, levels.collect()));
         }
+        let (x, y, argmax) = (pool.x.view, pool.y.view, pool.argmax);
+        let ready = test.finish(pool);
         // A maximum is one of its numbers, to the bit.
-        test.finish(pool).compare(&adapter, |_, _, _| 0.0);
+        ready.compare(&adapter, |_, _, _| 0.0);
+        let x = ready.given(x);
+        let maxima = elements(window.map(), c, case.images, |image, at| {
+            pool::definition::maximum(&window, part(&x, case.images, image), c, at)
+        });
+        let (values, taps): (Vec<f64>, Vec<u32>) = maxima
+            .into_iter()
+            .map(|(value, tap)| (value, tap as u32))
+            .unzip();
+        ready.defined(y, &values);
+        ready.defined_indices(argmax, &taps);
 
         let mut test = Case::new(index);
-        let argmax = (0..small * c)
-            .map(|i| (i * 7 % window.taps()) as u32)
-            .collect();
+        let argmax = (0..small * c).map(|i| (i * 7 % window.taps()) as u32);
+        let argmax: Vec<u32> = argmax.collect();
         let backward = MaxPoolBackward {
             window,
-            argmax: test.index("argmax", argmax),
+            argmax: test.index("argmax", argmax.clone()),
             dy: test.real("dy", small * c).matrix(small, c),
             dx: test.output("dx", large * c).matrix(large, c),
         };
-        test.finish(backward).compare(&adapter, sum);
+        let (dy, dx) = (backward.dy.view, backward.dx.view);
+        let ready = test.finish(backward);
+        ready.compare(&adapter, sum);
+        let dy = ready.given(dy);
+        let gradients = elements(window.size, c, case.images, |image, at| {
+            let argmax = part(&argmax, case.images, image);
+            let dy = part(&dy, case.images, image);
+            pool::definition::maximum_backward(&window, argmax, dy, c, at)
+        });
+        ready.defined(dx, &gradients);
 
         let mut test = Case::new(index);
         let pool = AveragePool {
@@ -156,7 +231,14 @@ fn pooling_forward_and_backward() {
             x: test.real("x", large * c).matrix(large, c),
             y: test.output("y", small * c).matrix(small, c),
         };
-        test.finish(pool).compare(&adapter, sum);
+        let (x, y) = (pool.x.view, pool.y.view);
+        let ready = test.finish(pool);
+        ready.compare(&adapter, sum);
+        let x = ready.given(x);
+        let means = elements(window.map(), c, case.images, |image, at| {
+            pool::definition::average(&window, part(&x, case.images, image), c, at)
+        });
+        ready.defined(y, &means);
 
         let mut test = Case::new(index);
         let backward = AveragePoolBackward {
@@ -164,13 +246,19 @@ fn pooling_forward_and_backward() {
             dy: test.real("dy", small * c).matrix(small, c),
             dx: test.output("dx", large * c).matrix(large, c),
         };
-        test.finish(backward).compare(&adapter, sum);
+        let (dy, dx) = (backward.dy.view, backward.dx.view);
+        let ready = test.finish(backward);
+        ready.compare(&adapter, sum);
+        let dy = ready.given(dy);
+        let gradients = elements(window.size, c, case.images, |image, at| {
+            pool::definition::average_backward(&window, part(&dy, case.images, image), c, at)
+        });
+        ready.defined(dx, &gradients);
     }
     assert!(tested >= 30, "only {tested} windows are legal for pooling");
 }
 
-#[test]
-fn upsampling_forward_and_backward() {
+pub fn upsampling_forward_and_backward() {
     let Some(adapter) = gpu() else { return };
     for (index, (size, factor, c)) in [
         ([1, 1], [1, 1], 1),
@@ -191,7 +279,14 @@ fn upsampling_forward_and_backward() {
             x: test.real("x", small * c).matrix(small, c),
             y: test.output("y", large * c).matrix(large, c),
         };
-        test.finish(upsample).compare(&adapter, |_, _, _| 0.0);
+        let (x, y) = (upsample.x.view, upsample.y.view);
+        let ready = test.finish(upsample);
+        ready.compare(&adapter, |_, _, _| 0.0);
+        let x = ready.given(x);
+        let values = elements([height, width], c, 3, |image, at| {
+            upsample::definition::forward(part(&x, 3, image), [size[1], c], factor, at)
+        });
+        ready.defined(y, &values);
 
         let mut test = Case::new(index);
         let backward = UpsampleBackward {
@@ -200,7 +295,13 @@ fn upsampling_forward_and_backward() {
             dx: test.output("dx", small * c).matrix(small, c),
         };
         let terms = (factor[0] * factor[1]) as f64;
-        test.finish(backward)
-            .compare(&adapter, |_, _, _| 4.0 * terms.sqrt() * EPSILON * terms);
+        let (dy, dx) = (backward.dy.view, backward.dx.view);
+        let ready = test.finish(backward);
+        ready.compare(&adapter, |_, _, _| 4.0 * terms.sqrt() * EPSILON * terms);
+        let dy = ready.given(dy);
+        let gradients = elements(size, c, 3, |image, at| {
+            upsample::definition::backward(part(&dy, 3, image), [size[1], c], factor, at)
+        });
+        ready.defined(dx, &gradients);
     }
 }

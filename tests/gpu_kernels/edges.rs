@@ -21,8 +21,7 @@ use crate::{ACTIVATIONS, EPSILON};
 /// WebGPU's limit on work-groups in a dimension.
 const MAX_GROUPS: usize = 65_535;
 
-#[test]
-fn more_groups_than_a_dimension_holds_are_folded_into_the_next() {
+pub fn more_groups_than_a_dimension_holds_are_folded_into_the_next() {
     let Some(adapter) = gpu() else { return };
     // One element per thread, and two groups more than fit.
     let len = MAX_GROUPS * GROUP + GROUP + 1;
@@ -61,8 +60,7 @@ const EXTREMES: [f32; 8] = [
     0.0,
 ];
 
-#[test]
-fn activations_pass_a_nan_through_and_do_not_make_one() {
+pub fn activations_pass_a_nan_through_and_do_not_make_one() {
     let Some(adapter) = gpu() else { return };
     let len = EXTREMES.len();
     for activation in ACTIVATIONS {
@@ -95,8 +93,7 @@ fn activations_pass_a_nan_through_and_do_not_make_one() {
     }
 }
 
-#[test]
-fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
+pub fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
     let Some(adapter) = gpu() else { return };
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     let row = [3.0, inf, nan, 1.0, f32::MAX, inf, 2.0];
@@ -123,8 +120,7 @@ fn an_infinite_distance_is_the_farthest_and_a_nan_is_none() {
     test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
 }
 
-#[test]
-fn what_no_adapter_takes_is_refused_in_words() {
+pub fn what_no_adapter_takes_is_refused_in_words() {
     let Some(adapter) = gpu() else { return };
     let refused = |plan: PlanBuilder| {
         let plan = Arc::new(plan.finish(u64::MAX).expect("no limit"));
@@ -150,8 +146,7 @@ fn what_no_adapter_takes_is_refused_in_words() {
     assert!(error.contains("wide") && error.contains("65536"), "{error}");
 }
 
-#[test]
-fn a_product_of_more_rows_than_one_direction_of_groups_covers() {
+pub fn a_product_of_more_rows_than_one_direction_of_groups_covers() {
     let Some(adapter) = gpu() else { return };
     let mut test = Case::new(1);
     let rows = MAX_GROUPS * 64 + 1;
@@ -163,8 +158,7 @@ fn a_product_of_more_rows_than_one_direction_of_groups_covers() {
         .compare(&adapter, |_, _, _| f64::from(f32::EPSILON));
 }
 
-#[test]
-fn many_runs_are_few_submissions_and_create_nothing() {
+pub fn many_runs_are_few_submissions_and_create_nothing() {
     let Some(adapter) = gpu() else { return };
     let mut plan = PlanBuilder::new();
     let clock = plan.persistent("clock", Element::Index, 2);
@@ -188,8 +182,7 @@ fn many_runs_are_few_submissions_and_create_nothing() {
     assert_eq!(asked, expected);
 }
 
-#[test]
-fn a_part_of_a_byte_buffer_is_written_in_whole_words_or_not_at_all() {
+pub fn a_part_of_a_byte_buffer_is_written_in_whole_words_or_not_at_all() {
     let Some(adapter) = gpu() else { return };
     let mut plan = PlanBuilder::new();
     let bytes = plan.persistent("bytes", Element::Byte, 11);

@@ -1,7 +1,7 @@
 //! Every rung of the ladder makes the same product.
 
 use diabolo::kernels::Kernel;
-use diabolo::kernels::gemm::Gemm;
+use diabolo::kernels::gemm::{Gemm, definition};
 use diabolo::kernels::gemm_ladder::Rung;
 
 use crate::EPSILON;
@@ -16,14 +16,19 @@ where
     let b = test.real("b", k * n).matrix(k, n);
     let y = test.output("y", m * n).matrix(m, n);
     let magnitudes = test.magnitudes(Gemm::new(a, b, y), y.view);
-    test.finish(Rung::<N> { a, b, y })
-        .compare(adapter, |_, index, _| {
-            4.0 * (k as f64).sqrt() * EPSILON * magnitudes[index]
-        });
+    let ready = test.finish(Rung::<N> { a, b, y });
+    ready.compare(adapter, |_, index, _| {
+        4.0 * (k as f64).sqrt() * EPSILON * magnitudes[index]
+    });
+    let [a, b] = [a, b].map(|factor| ready.given(factor.view));
+    let product = (0..m * n).map(|index| {
+        let (a, b) = (|i, p| a[i * k + p], |p, j| b[p * n + j]);
+        definition::product(a, b, k, [index / n, index % n])
+    });
+    ready.defined(y.view, &product.collect::<Vec<_>>());
 }
 
-#[test]
-fn every_rung_of_the_ladder_is_right_on_ragged_sizes() {
+pub fn every_rung_of_the_ladder_is_right_on_ragged_sizes() {
     let Some(adapter) = gpu() else { return };
     let subgroups = adapter.shipped.has_subgroups();
     if !subgroups {

@@ -1,6 +1,7 @@
 //! One launch on every kind of device, with canaries around whatever it writes.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use diabolo::buffer::{Element, View};
 use diabolo::device::cpu::Cpu;
@@ -17,6 +18,20 @@ pub const CANARY: f32 = -12345.678;
 pub const CANARY_INDEX: u32 = 0xCAFE_F00D;
 /// Elements before and, at least, after a view.
 pub const GUARD: usize = 64;
+
+/// Kernels that were compared, by name.
+pub struct Compared {
+    /// On the CPU and a GPU in f32, with the CPU in f64.
+    pub devices: BTreeSet<&'static str>,
+    /// On the CPU in f64, with their definition.
+    pub definition: BTreeSet<&'static str>,
+}
+
+/// By all tests of this process so far.
+pub static COMPARED: Mutex<Compared> = Mutex::new(Compared {
+    devices: BTreeSet::new(),
+    definition: BTreeSet::new(),
+});
 
 /// An adapter, opened twice.
 pub struct Adapter {
@@ -204,6 +219,8 @@ impl Ready {
             let what = self.kernel.name();
             assert!(trusted == checked, "{what}: {name} differs when checked");
         }
+        let mut compared = COMPARED.lock().expect("no test panics with it");
+        compared.devices.insert(self.kernel.name());
     }
 
     /// Values that were given for a view.
@@ -221,13 +238,60 @@ impl Ready {
         device.reals(view).to_vec()
     }
 
+    /// Runs on the CPU. Returns the indices that a view holds then.
+    pub fn indices(&self, view: View) -> Vec<u32> {
+        let team = Cpu::<f64>::team(2).expect("threads");
+        let mut device = Cpu::<f64>::new(self.plan.clone(), team);
+        self.run(&mut device);
+        device.read_index(view).expect("readable")
+    }
+
     /// Whether the CPU in f64 gives the values of a definition, but for rounding: 1e-13 of each value and
     /// of 1.
     pub fn agrees(&self, view: View, definition: &[f64]) -> bool {
+        let close = closest(&self.doubles(view), definition, |value| {
+            1e-13 * (1.0 + value.abs())
+        });
+        if close.is_ok() {
+            self.is_defined();
+        }
+        close.is_ok()
+    }
+
+    /// Holds what the CPU makes of a view in f64 against a definition, to within a tolerance for each
+    /// element; and sees to it that a definition with one element off by ten times that would fail.
+    pub fn defined_within(&self, view: View, definition: &[f64], tolerance: impl Fn(f64) -> f64) {
         let got = self.doubles(view);
-        assert_eq!(got.len(), definition.len());
-        let close = |(&a, &b): (&f64, &f64)| (a - b).abs() <= 1e-13 * (1.0 + b.abs());
-        got.iter().zip(definition).all(close)
+        if let Err(error) = closest(&got, definition, &tolerance) {
+            panic!("{}: {error}; {:?}", self.kernel.name(), self.kernel);
+        }
+        let mut mistaken = definition.to_vec();
+        let middle = mistaken.len() / 2;
+        mistaken[middle] += 10.0 * tolerance(mistaken[middle]).max(f64::MIN_POSITIVE);
+        assert!(
+            closest(&got, &mistaken, &tolerance).is_err() || !mistaken[middle].is_finite(),
+            "{}: a mistake goes by",
+            self.kernel.name()
+        );
+        self.is_defined();
+    }
+
+    /// The same to within rounding in f64: 1e-13 of each value and of 1.
+    pub fn defined(&self, view: View, definition: &[f64]) {
+        self.defined_within(view, definition, |value| 1e-13 * (1.0 + value.abs()));
+    }
+
+    /// The same of indices, which must be equal.
+    pub fn defined_indices(&self, view: View, definition: &[u32]) {
+        let what = self.kernel.name();
+        assert_eq!(self.indices(view), definition, "{what}: {:?}", self.kernel);
+        self.is_defined();
+    }
+
+    /// Notes that the kernel was held against its definition.
+    fn is_defined(&self) {
+        let mut compared = COMPARED.lock().expect("no test panics with it");
+        compared.definition.insert(self.kernel.name());
     }
 
     fn bits(&self, gpu: &mut Gpu, view: View) -> Vec<u32> {
@@ -262,4 +326,17 @@ impl Ready {
         };
         assert_eq!(touched, None, "{what}: an element outside was written");
     }
+}
+
+/// Holds values against a definition. The error names the first one that is off.
+fn closest(got: &[f64], definition: &[f64], tolerance: impl Fn(f64) -> f64) -> Result<(), String> {
+    assert_eq!(got.len(), definition.len(), "elements of the definition");
+    let pairs = got.iter().zip(definition).enumerate();
+    for (i, (&got, &expected)) in pairs {
+        let close = got == expected || (got - expected).abs() <= tolerance(expected);
+        if !close {
+            return Err(format!("[{i}] = {got}, by its definition {expected}"));
+        }
+    }
+    Ok(())
 }

@@ -1,18 +1,48 @@
 //! Distances and nearest neighbours.
 
-use diabolo::buffer::Element;
-use diabolo::device::Device;
-use diabolo::device::cpu::Cpu;
+use diabolo::buffer::{Element, View};
 use diabolo::kernels::nearest::{
-    Distance, Distances, K, LANES, Nearest, NearestFiltered, NearestOfAll, Residuals, RowNorms,
+    Distance, Distances, K, LANES, NONE, Nearest, NearestFiltered, NearestOfAll, Residuals,
+    RowNorms, definition,
 };
 use rand::RngExt;
 
-use crate::harness::{Case, gpu};
+use crate::harness::{Case, Ready, gpu};
 use crate::{EPSILON, SIZES};
 
-#[test]
-fn norms_and_distances() {
+/// The lists of all queries after a chunk was taken in: distances and indices. With `first` 0 they begin
+/// anew; otherwise they held indices 0 to k and the distances of `so_far`.
+fn lists(
+    ready: &Ready,
+    [query_norms, reference_norms]: [View; 2],
+    distance: impl Fn(usize, usize) -> f64,
+    (k, first, so_far): (usize, usize, View),
+) -> (Vec<f64>, Vec<u32>) {
+    let (queries, chunk) = (query_norms.len, reference_norms.len);
+    let before = ready.given(so_far);
+    let len = NearestOfAll::len(queries, k);
+    let (mut distances, mut neighbours) = (vec![0.0; len], vec![0; len]);
+    for group in 0..len / k {
+        // Beyond the last query its list stands again.
+        let query = group.min(queries - 1);
+        let mut all: Vec<(f64, u32)> = Vec::new();
+        if first > 0 {
+            all.extend(
+                (0..k).map(|place| (before[NearestOfAll::at(k, group, place)], place as u32)),
+            );
+        }
+        all.extend((0..chunk).map(|i| (distance(query, i), (first + i) as u32)));
+        let mut list = definition::nearest(&all, k);
+        list.resize(k, (f64::INFINITY, NONE));
+        for (place, (distance, index)) in list.into_iter().enumerate() {
+            let at = NearestOfAll::at(k, group, place);
+            (distances[at], neighbours[at]) = (distance, index);
+        }
+    }
+    (distances, neighbours)
+}
+
+pub fn norms_and_distances() {
     let Some(adapter) = gpu() else { return };
     for rows in SIZES {
         for cols in SIZES {
@@ -20,8 +50,11 @@ fn norms_and_distances() {
             let x = test.real("x", rows * cols).matrix(rows, cols);
             let norms = test.output("norms", rows);
             let bound = 4.0 * (cols as f64).sqrt() * EPSILON * cols as f64;
-            test.finish(RowNorms { x, norms })
-                .compare(&adapter, |_, _, _| bound);
+            let ready = test.finish(RowNorms { x, norms });
+            ready.compare(&adapter, |_, _, _| bound);
+            let x = ready.given(x.view);
+            let squared = x.chunks(cols).map(definition::squared_norm);
+            ready.defined(norms, &squared.collect::<Vec<_>>());
 
             // `rows` references, `cols` queries.
             for distance in Distance::ALL {
@@ -35,18 +68,37 @@ fn norms_and_distances() {
                     distances: test.real("distances", Distances::len(cols, references)),
                     first,
                 };
-                test.finish(kernel).compare(&adapter, |_, i, _| {
+                let views = [
+                    kernel.dots.view,
+                    kernel.query_norms,
+                    kernel.reference_norms,
+                    kernel.distances,
+                ];
+                let ready = test.finish(kernel);
+                ready.compare(&adapter, |_, i, _| {
                     let written = (first..first + rows).contains(&(i / LANES % references));
                     // Roundings of numbers below 6; sqrt and division to 2.5 ulps each.
                     if written { 16.0 * 6.0 * EPSILON } else { 0.0 }
                 });
+                let [dots, q, r, before] = views.map(|view| ready.given(view));
+                let after = before.iter().enumerate().map(|(i, &before)| {
+                    // Beyond the last query of a group its last one stands again.
+                    let query = (i / LANES / references * LANES + i % LANES).min(cols - 1);
+                    match (i / LANES % references).checked_sub(first) {
+                        Some(reference) if reference < rows => {
+                            let dot = dots[reference * cols + query];
+                            definition::distance(distance, dot, q[query], r[reference])
+                        }
+                        _ => before,
+                    }
+                });
+                ready.defined(views[3], &after.collect::<Vec<_>>());
             }
         }
     }
 }
 
-#[test]
-fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
+pub fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
     let Some(adapter) = gpu() else { return };
     for (queries, chunk) in [(1, 1), (5, 9), (16, 31), (33, 129), (70, 300)] {
         for (distance, first, k) in [
@@ -80,13 +132,26 @@ fn the_nearest_of_all_agree_exactly_whether_lists_begin_or_go_on() {
                 nearest: so_far,
                 neighbours: test.index("neighbours", places),
             };
-            test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
+            let (nearest, neighbours) = (kernel.nearest, kernel.neighbours);
+            let ready = test.finish(kernel);
+            ready.compare(&adapter, |_, _, _| 0.0);
+            let dots = ready.given(dots.view);
+            let expected = lists(
+                &ready,
+                [query_norms, reference_norms],
+                |query, reference| {
+                    let dot = dots[reference * queries + query];
+                    definition::distance(distance, dot, 1.0, 1.0)
+                },
+                (k, first, so_far),
+            );
+            ready.defined(nearest, &expected.0);
+            ready.defined_indices(neighbours, &expected.1);
         }
     }
 }
 
-#[test]
-fn nearest_neighbours_agree_exactly_ties_and_all() {
+pub fn nearest_neighbours_agree_exactly_ties_and_all() {
     let Some(adapter) = gpu() else { return };
     for (queries, references, draws, sizes) in [
         (1, 1, 1, vec![1]),
@@ -131,32 +196,24 @@ fn nearest_neighbours_agree_exactly_ties_and_all() {
         let ready = test.finish(kernel);
         ready.compare(&adapter, |_, _, _| 0.0);
 
-        // And both are right: a plain sort says the same.
-        let mut cpu = Cpu::<f32>::new(ready.plan.clone(), Cpu::<f32>::team(1).expect("a thread"));
-        ready.run(&mut cpu);
-        let got = cpu.read_index(neighbours).expect("readable");
-        let mut lists = got.chunks_exact(K);
+        let mut expected = Vec::new();
         for query in distances.chunks_exact(references) {
             for draw in candidates.chunks_exact(longest) {
                 for &size in &sizes {
-                    let mut expected = draw[..size].to_vec();
-                    expected.sort_by(|&a, &b| {
-                        let of = |i: u32| query[i as usize];
-                        of(a).total_cmp(&of(b)).then(a.cmp(&b))
-                    });
-                    expected.resize(K, u32::MAX);
-                    assert_eq!(
-                        lists.next().expect("one per query, draw and size"),
-                        expected
-                    );
+                    let all = draw[..size].iter();
+                    let all: Vec<_> = all.map(|&i| (query[i as usize].into(), i)).collect();
+                    let nearest = definition::nearest(&all, K);
+                    let mut list: Vec<u32> = nearest.iter().map(|pair| pair.1).collect();
+                    list.resize(K, NONE);
+                    expected.extend(list);
                 }
             }
         }
+        ready.defined_indices(neighbours, &expected);
     }
 }
 
-#[test]
-fn residuals_of_sketches() {
+pub fn residuals_of_sketches() {
     let Some(adapter) = gpu() else { return };
     for rows in SIZES {
         for cols in SIZES {
@@ -167,17 +224,25 @@ fn residuals_of_sketches() {
                 norms: test.uniform("norms", rows, 0.0..2.0 * cols as f32),
                 width: 784,
             };
+            let (sketches, norms, slack) = (kernel.sketches.view, kernel.norms, kernel.slack());
+            let ready = test.finish(kernel);
             // |√a − √b| ≤ |a − b| / √a
-            test.finish(kernel).compare(&adapter, |_, _, expected| {
+            ready.compare(&adapter, |_, _, expected| {
                 let square = 4.0 * (cols as f64 + 4.0) * cols as f64 * EPSILON;
                 square.sqrt().min(square / expected) + 4.0 * EPSILON * expected
             });
+            let mut after = ready.given(sketches);
+            for (sketch, norm) in after.chunks_mut(cols).zip(ready.given(norms)) {
+                let (last, inside) = sketch.split_last_mut().expect("a column");
+                *last = definition::residual(inside, norm, slack.into());
+            }
+            // A root near 0 moves more than its square.
+            ready.defined_within(sketches, &after, |value| 1e-12 * (1.0 + 1.0 / value.abs()));
         }
     }
 }
 
-#[test]
-fn the_nearest_that_bounds_let_through_agree_exactly() {
+pub fn the_nearest_that_bounds_let_through_agree_exactly() {
     let Some(adapter) = gpu() else { return };
     for (queries, chunk, width) in [
         (1, 1, 1),
@@ -232,7 +297,24 @@ fn the_nearest_that_bounds_let_through_agree_exactly() {
                 queries: q.matrix(queries, width),
                 references: r.matrix(chunk, width),
             };
-            test.finish(kernel).compare(&adapter, |_, _, _| 0.0);
+            let neighbours = kernel.of_all.neighbours;
+            let ready = test.finish(kernel);
+            ready.compare(&adapter, |_, _, _| 0.0);
+            let [q, r] = [q, r].map(|view| ready.given(view));
+            let expected = lists(
+                &ready,
+                [query_norms, reference_norms],
+                |query, reference| {
+                    let pairs = q[query * width..][..width]
+                        .iter()
+                        .zip(&r[reference * width..]);
+                    let dot = pairs.map(|(q, r)| q * r).sum();
+                    definition::distance(distance, dot, 1.0, 1.0)
+                },
+                (k, first, nearest),
+            );
+            ready.defined(nearest, &expected.0);
+            ready.defined_indices(neighbours, &expected.1);
         }
     }
 }

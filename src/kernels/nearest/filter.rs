@@ -49,7 +49,8 @@ pub struct Residuals {
 }
 
 impl Residuals {
-    fn slack(&self) -> f32 {
+    /// δ
+    pub fn slack(&self) -> f32 {
         slack([self.width, self.sketches.cols - 1])
     }
 }
