@@ -10,6 +10,6 @@ mod softmax;
 mod sparsity;
 
 pub use gaussian::kl_to_normal;
-pub use reconstruction::{Per, reconstruction};
+pub use reconstruction::{Per, reconstruction, squared_error};
 pub use softmax::{ERROR, probabilities, softmax_cross_entropy};
 pub use sparsity::{kl_sparsity, l1_sparsity};

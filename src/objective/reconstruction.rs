@@ -24,22 +24,34 @@ pub fn reconstruction(
     y: Matrix,
     target: Matrix,
 ) -> Gradient {
+    let divisor = noted(e, name, loss, per, y, target);
+    gradient(e, name, loss, divisor, [y, target])
+}
+
+/// Appends the squared error between two activations, both `[N, features]`, noted as `name`.
+/// Returns its gradients by either.
+pub fn squared_error(e: &mut Emitter, name: &str, per: Per, a: Matrix, b: Matrix) -> [Gradient; 2] {
+    let loss = Loss::MeanSquaredError;
+    let divisor = noted(e, name, loss, per, a, b);
+    [[a, b], [b, a]].map(|pair| gradient(e, name, loss, divisor, pair))
+}
+
+/// Appends the loss. Returns what its sum over elements is divided by.
+fn noted(e: &mut Emitter, name: &str, loss: Loss, per: Per, y: Matrix, target: Matrix) -> f64 {
     let (divisor, unit) = match (per, loss) {
         (Per::Element, _) => (y.view.len, Unit::PerElement),
         (Per::Image, Loss::BinaryCrossEntropy) => (y.rows, Unit::NatsPerImage),
         (Per::Image, Loss::MeanSquaredError) => (y.rows, Unit::PerImage),
     };
     let divisor = divisor as f64;
-    let [rows, cols] = [y.rows, y.cols];
-    let (y, target) = (y.view, target.view);
     let mut e = e.at(name, Pass::Objective);
     let note = e.note(name, unit, 1.0);
-    let partial = e.reals("partial", y.len.div_ceil(BLOCK));
+    let partial = e.reals("partial", y.view.len.div_ceil(BLOCK));
     e.launch(
         "blocks",
         loss::Partial {
-            y,
-            target,
+            y: y.view,
+            target: target.view,
             partial,
             loss,
         },
@@ -54,17 +66,28 @@ pub fn reconstruction(
             note,
         },
     );
+    divisor
+}
+
+/// Appends the loss's gradient by y.
+fn gradient(
+    e: &mut Emitter,
+    name: &str,
+    loss: Loss,
+    divisor: f64,
+    [y, target]: [Matrix; 2],
+) -> Gradient {
     let mut e = e.at(name, Pass::Backward);
-    let dy = e.reals("dy", y.len);
+    let dy = e.matrix("dy", y.rows, y.cols);
     e.launch(
         "",
         loss::Gradient {
-            y,
-            target,
-            dy,
+            y: y.view,
+            target: target.view,
+            dy: dy.view,
             loss,
             divisor,
         },
     );
-    Gradient::new(dy.matrix(rows, cols))
+    Gradient::new(dy)
 }
