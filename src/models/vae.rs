@@ -55,6 +55,17 @@ fn one() -> f64 {
 }
 
 impl Settings {
+    /// ReLUs, and a divergence that weighs 1.
+    pub fn new(hidden: &[usize], code: usize) -> Settings {
+        Settings {
+            kind: IgnoredAny,
+            hidden: hidden.to_vec(),
+            activation: relu(),
+            code,
+            beta: one(),
+        }
+    }
+
     /// The first value out of range.
     pub(super) fn wrong(&self) -> Option<Wrong> {
         let widths = wrong_width("model.hidden", &self.hidden);

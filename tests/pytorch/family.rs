@@ -13,7 +13,7 @@ use crate::harness::{Family, Reference, SINGLE, TRAINED};
 use crate::{image, model, schedule};
 
 /// Labels as the device holds them: -1 stands for none.
-fn labels(values: &[f64]) -> Vec<u32> {
+pub fn labels(values: &[f64]) -> Vec<u32> {
     values.iter().map(|&label| label as i64 as u32).collect()
 }
 

@@ -343,4 +343,67 @@ keep("model.classifier", noisy=noisy, labels=labels.double(), losses=torch.stack
 model.eval()
 keep("model.classifier", codes=model.encode(clean[0]), clean=clean)
 
+# Models that draw random numbers inside a step, with numbers that are kept for both sides.
+torch.manual_seed(2)
+
+
+class Vae(nn.Module):
+    """12-9-3, ReLUs, and logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 6))
+        self.decoder = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 12))
+
+    def forward(self, x, noise):
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        divergence = 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum() / len(x)
+        y = self.decoder(mean + torch.exp(0.5 * log_variance) * noise)
+        loss = F.binary_cross_entropy_with_logits(y, x, reduction="sum") / len(x)
+        return {"reconstruction": loss, "kl": divergence}
+
+
+class Dropped(Classifier):
+    """The classifier with a mask, 0 or 2, behind either ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        parts = list(self.encoder)
+        self.encoder = nn.Sequential(*parts[:3], nn.Identity(), *parts[3:], nn.Identity())
+
+    def forward(self, x, labels, first, second):
+        h = self.encoder[:3](x) * first
+        h = self.encoder[4:7](h) * second
+        return {"class": F.cross_entropy(self.head(h), labels)}
+
+
+def train_given(name, model, weights, images, *given):
+    """Twenty steps; every part of the loss by its name."""
+    state = {k: v for k, v in model.state_dict().items() if v.dim()}
+    keep(f"model.{name}.before", **state)
+    keep(f"model.{name}", images=images)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    notes = {part: [] for part in weights}
+    for x, *more in zip(images, *given):
+        optimiser.zero_grad()
+        losses = model(x, *more)
+        sum(weights[part] * loss for part, loss in losses.items()).backward()
+        optimiser.step()
+        for part, loss in losses.items():
+            notes[part].append(loss.detach())
+    keep(f"model.{name}", **{part: torch.stack(losses) for part, losses in notes.items()})
+    state = {k: v for k, v in model.state_dict().items() if v.dim()}
+    keep(f"model.{name}.after", **state)
+
+
+noise = torch.randn(20, 33, 3)
+keep("model.vae", noise=noise)
+train_given("vae", Vae(), {"reconstruction": 1.0, "kl": 0.7}, torch.rand(20, 33, 12), noise)
+
+labels = torch.randint(0, 4, (20, 33))
+masks = [2.0 * (torch.rand(20, 33, width) >= 0.5).double() for width in [9, 7]]
+keep("model.dropout", labels=labels.double())
+keep("model.dropout.mask", **{str(layer): mask for layer, mask in enumerate(masks)})
+train_given("dropout", Dropped(), {"class": 1.0}, torch.rand(20, 33, 12), labels, *masks)
+
 save_file(out, Path(__file__).with_name("family.safetensors"), metadata)

@@ -9,6 +9,7 @@
 mod adapter;
 mod convolution;
 mod family;
+mod given;
 mod harness;
 #[path = "../common/program.rs"]
 mod program;
