@@ -53,7 +53,7 @@ impl Parts {
         let steps = trainer.steps().min(AT_A_TIME);
         let batch = program.training.order.len / program.steps;
         let bytes = batch * images.features();
-        let target = program.training.images.part(0, bytes);
+        let target = program.training.values().part(0, bytes);
         let mut uploaded = vec![0; bytes];
         images.copy_bytes(0..batch, &mut uploaded)?;
         let mut samples: [Vec<f64>; 4] = Default::default();

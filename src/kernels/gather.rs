@@ -14,7 +14,11 @@
 //! The noise of element e of the batch at a step is a pure function of (seed, stream, step, e):
 //! see [`super::random`].
 
-use super::parallel::{self, chunks_of, each_part};
+mod rows;
+
+pub use rows::GatherRows;
+
+use super::parallel::{self, Chunks, chunks_of, each_part};
 use super::random::{BLOCK, Streams, key, normals, words};
 use super::warp::{Warp, warp};
 use super::{Contents, Dispatch, Kernel, linear_groups, shader};
@@ -66,6 +70,33 @@ impl Noise {
         key(self.seed)
     }
 
+    /// Adds it to elements of a batch, whose first is of index `first`, a multiple of [`BLOCK`].
+    #[inline(always)]
+    fn add_to<T: Scalar>(&self, noisy: &mut [T], first: usize, step: u32) {
+        let below = self.mask_below();
+        for (block, noisy) in noisy.chunks_mut(BLOCK).enumerate() {
+            let (noise, mask) = self.draw(first + block * BLOCK, step);
+            for ((noisy, &noise), &mask) in noisy.iter_mut().zip(&noise).zip(&mask) {
+                let shaken = *noisy + T::of(f64::from(noise));
+                *noisy = if mask < below { T::zero() } else { shaken };
+            }
+        }
+    }
+
+    /// FLOPs for an element, distortion apart: σ·n and its sum; Box–Muller's polynomials, about 25 for a
+    /// pair.
+    fn flops(&self) -> u64 {
+        if self.gaussian > 0.0 { 15 } else { 0 }
+    }
+
+    /// What tells the shaders which kinds of noise there are, distortion apart.
+    fn constants(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("GAUSSIAN", (self.gaussian > 0.0).to_string()),
+            ("MASKING", (self.masking > 0.0).to_string()),
+        ]
+    }
+
     /// σ·n for [`BLOCK`] elements from `first` on, and the words that say which are masked.
     #[inline(always)]
     fn draw(&self, first: usize, step: u32) -> ([f32; BLOCK], [u32; BLOCK]) {
@@ -103,6 +134,17 @@ pub struct Gather {
 /// Elements that share one Philox block.
 const WORDS: usize = 4;
 
+/// A batch in tasks of whole rows and whole blocks of random numbers. Returns the elements of a task.
+fn batch_parts<'a, T>(
+    clean: &'a mut [T],
+    noisy: &'a mut [T],
+    features: usize,
+) -> (usize, (Chunks<'a, T>, Chunks<'a, T>)) {
+    let rows = (1..=BLOCK).find(|rows| (rows * features).is_multiple_of(BLOCK));
+    let size = rows.expect("the last is a multiple") * features;
+    (size, (chunks_of(clean, size), chunks_of(noisy, size)))
+}
+
 impl Kernel for Gather {
     const NAME: &'static str = "gather";
     const SHADER: &'static str = shader!("shared/random", "gather");
@@ -118,11 +160,9 @@ impl Kernel for Gather {
     }
 
     fn flops(&self) -> u64 {
-        // Scale; σ·n and its sum; Box–Muller's polynomials, about 25 for a pair; a place and four
-        // weighted pixels.
-        let gaussian = if self.noise.gaussian > 0.0 { 15 } else { 0 };
+        // Scale; noise; a place and four weighted pixels.
         let warp = if self.noise.warp.is_none() { 0 } else { 20 };
-        (self.clean.view.len * (1 + gaussian + warp)) as u64
+        self.clean.view.len as u64 * (1 + self.noise.flops() + warp)
     }
 
     fn cost(&self) -> Cost {
@@ -142,12 +182,8 @@ impl Kernel for Gather {
         let images = memory.bytes.read(self.images);
         let ([], [clean, noisy]) = memory.real.access([], [self.clean.view, self.noisy.view]);
 
-        let below = self.noise.mask_below();
         let (ranges, stream) = (&self.noise.warp, self.noise.streams.warp);
-        // Tasks of whole images and whole blocks of random numbers.
-        let rows = (1..=BLOCK).find(|rows| (rows * features).is_multiple_of(BLOCK));
-        let size = rows.expect("the last is a multiple") * features;
-        let parts = (chunks_of(clean, size), chunks_of(noisy, size));
+        let (size, parts) = batch_parts(clean, noisy, features);
         each_part(&memory.team, parts, |_, index, (clean, noisy)| {
             parallel::simd(
                 #[inline(always)]
@@ -169,13 +205,7 @@ impl Kernel for Gather {
                             warp(&map, self.image, clean, noisy);
                         }
                     }
-                    for (block, noisy) in noisy.chunks_mut(BLOCK).enumerate() {
-                        let (noise, mask) = self.noise.draw(first + block * BLOCK, step);
-                        for ((noisy, &noise), &mask) in noisy.iter_mut().zip(&noise).zip(&mask) {
-                            let shaken = *noisy + T::of(f64::from(noise));
-                            *noisy = if mask < below { T::zero() } else { shaken };
-                        }
-                    }
+                    self.noise.add_to(noisy, first, step);
                 },
             );
         });
@@ -203,11 +233,11 @@ impl Kernel for Gather {
         let [key0, key1] = self.noise.key();
         let warp = &self.noise.warp;
         Dispatch {
-            constants: vec![
-                ("GAUSSIAN", (self.noise.gaussian > 0.0).to_string()),
-                ("MASKING", (self.noise.masking > 0.0).to_string()),
-                ("WARP", (!self.noise.warp.is_none()).to_string()),
-            ],
+            constants: [
+                self.noise.constants(),
+                vec![("WARP", (!self.noise.warp.is_none()).to_string())],
+            ]
+            .concat(),
             dims: vec![
                 self.clean.rows as u32,
                 self.clean.cols as u32,

@@ -297,6 +297,7 @@ const fn shader_of<K: Kernel>() -> (&'static str, &'static str) {
 /// files of `shaders/`.
 pub const SHADERS: &[(&str, &str)] = &[
     shader_of::<gather::Gather>(),
+    shader_of::<gather::GatherRows>(),
     shader_of::<gemm::Gemm>(),
     shader_of::<convolution::Convolve>(),
     shader_of::<convolution::DataGradient>(),

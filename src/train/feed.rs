@@ -1,55 +1,87 @@
 //! Feeds: where the rows of a step come from.
 
-use crate::buffer::View;
+use crate::buffer::{Matrix, View};
 use crate::emit::Emitter;
 use crate::image::ImageShape;
-use crate::kernels::gather::{Gather, Noise};
+use crate::kernels::gather::{Gather, GatherRows, Noise};
 use crate::kernels::softmax::GatherLabels;
 use crate::models::Batch;
 use crate::plan::Pass;
 
-/// Images on the device, in the order in which steps take them.
+/// Where a feed's rows lie on the device.
+#[derive(Clone, Copy, Debug)]
+pub enum Source {
+    /// Images: bytes `[count, H·W·C]`, which a batch has in [0, 1].
+    Images(View, ImageShape),
+    /// Rows of reals `[count, F]`: features, say, that another model made.
+    Rows(Matrix),
+}
+
+/// Rows on the device, in the order in which steps take them. A step may take from several feeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Feed {
-    /// Their values, bytes.
-    pub images: View,
-    /// Their labels; `u32::MAX` where an image has none. None if no step reads labels.
+    /// Their values.
+    pub source: Source,
+    /// Their labels; `u32::MAX` where a row has none. None if no step reads labels.
     pub labels: Option<View>,
-    /// Which image each row of each step is.
+    /// Which row of the source each row of each step is, `[steps · rows]`.
     pub order: View,
-    /// One image.
-    pub image: ImageShape,
-    /// What is done to them.
+    /// What is done to them; rows of reals cannot be distorted.
     pub noise: Noise,
 }
 
 impl Feed {
-    /// Appends the gathering of the next `rows` rows.
-    pub fn batch(&self, e: &mut Emitter, rows: usize) -> Batch {
-        let clock = e.clock();
-        let features = self.image.features();
-        let clean = e.matrix("clean", rows, features);
-        let noisy = e.matrix("noisy", rows, features);
-        let gather = Gather {
-            images: self.images,
-            order: self.order,
-            clock,
-            image: self.image,
-            clean,
-            noisy,
-            noise: self.noise,
+    /// Where its values lie: bytes of images, or reals.
+    pub fn values(&self) -> View {
+        match self.source {
+            Source::Images(images, _) => images,
+            Source::Rows(values) => values.view,
+        }
+    }
+
+    /// Appends the gathering of the next `rows` rows. `name` tells the feeds of a step apart.
+    pub fn batch(&self, e: &mut Emitter, name: &str, rows: usize) -> Batch {
+        let e = &mut e.at(name, Pass::Input);
+        let (clock, order, noise) = (e.clock(), self.order, self.noise);
+        let features = match self.source {
+            Source::Images(_, image) => image.features(),
+            Source::Rows(values) => values.cols,
         };
-        e.at("gather", Pass::Input).launch("", gather);
+        let [clean, noisy] = ["clean", "noisy"].map(|what| e.matrix(what, rows, features));
+        match self.source {
+            Source::Images(images, image) => e.launch(
+                "",
+                Gather {
+                    images,
+                    order,
+                    clock,
+                    image,
+                    clean,
+                    noisy,
+                    noise,
+                },
+            ),
+            Source::Rows(values) => e.launch(
+                "",
+                GatherRows {
+                    values,
+                    order,
+                    clock,
+                    clean,
+                    noisy,
+                    noise,
+                },
+            ),
+        }
         let labels = self.labels.map(|labels| {
             let batch = e.indices("labels", rows);
-            let order = self.order;
             let gather = GatherLabels {
                 order,
                 clock,
                 labels,
                 batch,
             };
-            e.at("gather", Pass::Input).launch("labels", gather);
+            e.launch("labels", gather);
             batch
         });
         Batch {

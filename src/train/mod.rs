@@ -13,7 +13,7 @@ pub use checkpoint::{
     Checkpoint, CheckpointError, ImportError, Imported, Progress, ReadError, Stored, Weights,
 };
 pub use declare::{Declared, tensors};
-pub use feed::Feed;
+pub use feed::{Feed, Source};
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics, NoteValues};
 pub use program::{DataShape, EvaluationPass, Program, noise};

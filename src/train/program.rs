@@ -14,7 +14,7 @@ use crate::plan::{Pass, Plan, PlanBuilder, RoutineId};
 use crate::recipe::Recipe;
 
 use super::declare::{Declared, tensors};
-use super::{Feed, TrainError};
+use super::{Feed, Source, TrainError};
 
 /// Images at a time where none are trained on: as many as MNIST's 500 of other sizes.
 pub(super) fn evaluation_batch(image: ImageShape) -> usize {
@@ -152,11 +152,11 @@ impl Program {
             let order = indices("order", order);
             let labels = model.reads_labels().then(|| indices("labels", images));
             let bytes = images * data.image.features();
+            let images = plan.persistent(format!("{name}.images"), Element::Byte, bytes);
             Feed {
-                images: plan.persistent(format!("{name}.images"), Element::Byte, bytes),
+                source: Source::Images(images, data.image),
                 labels,
                 order,
-                image: data.image,
                 noise: noise(recipe, streams),
             }
         };
@@ -169,7 +169,7 @@ impl Program {
         let held_out = feed("held_out", most, most, Streams::EVALUATION);
 
         let mut e = emission.begin_step("train", Mode::Training, clock, steps);
-        let rows = training.batch(&mut e, batch);
+        let rows = training.batch(&mut e, "gather", batch);
         model.train(&mut e, &rows);
         e.at("clock", Pass::Update).launch("", Advance { clock });
         let Emitted {
@@ -187,7 +187,7 @@ impl Program {
                 continue;
             }
             let mut e = emission.begin_step(name, Mode::Evaluation, clock, at_a_time);
-            let batch = held_out.batch(&mut e, rows);
+            let batch = held_out.batch(&mut e, "gather", rows);
             model.measure(&mut e, &batch);
             e.at("clock", Pass::Update).launch("", Advance { clock });
             let Emitted { routine, notes } = e.end();

@@ -171,11 +171,8 @@ impl Trainer {
         for first in (0..count).step_by(IMAGES) {
             let block = first..count.min(first + IMAGES);
             let bytes = &mut bytes[..block.len() * features];
-            let view = self
-                .program
-                .training
-                .images
-                .part(first * features, bytes.len());
+            let images = self.program.training.values();
+            let view = images.part(first * features, bytes.len());
             self.train.images.copy_bytes(block, bytes)?;
             self.device.write(view, HostData::Byte(bytes))?;
         }
@@ -202,7 +199,7 @@ impl Trainer {
         if let Some(windows) = &mut self.windows {
             let bytes = windows.next()?;
             self.device
-                .write(self.program.training.images, HostData::Byte(&bytes))?;
+                .write(self.program.training.values(), HostData::Byte(&bytes))?;
             let window = self.program.window;
             let first = position / window * window;
             self.loaded = first..steps.min(first + window);
@@ -343,7 +340,7 @@ impl Trainer {
             ..
         } = &self.program;
         let features = self.held_out.images.features();
-        let mut bytes = vec![0; held_out.images.len];
+        let mut bytes = vec![0; held_out.values().len];
         let mut sums = vec![0.0; notes.len()];
         for pass in evaluation {
             for done in (0..pass.batches).step_by(pass.at_a_time) {
@@ -352,7 +349,8 @@ impl Trainer {
                 let rows = first..first + times * pass.rows;
                 let block = &mut bytes[..rows.len() * features];
                 self.held_out.images.copy_bytes(rows.clone(), block)?;
-                self.device.write(held_out.images, HostData::Byte(&bytes))?;
+                self.device
+                    .write(held_out.values(), HostData::Byte(&bytes))?;
                 if let Some(view) = held_out.labels {
                     let mut labels = labels(&self.held_out, rows);
                     labels.resize(view.len, UNLABELLED);

@@ -2,7 +2,7 @@
 
 use diabolo::buffer::Element;
 use diabolo::image::ImageShape;
-use diabolo::kernels::gather::{Gather, Noise, definition};
+use diabolo::kernels::gather::{Gather, GatherRows, Noise, definition};
 use diabolo::kernels::random::{BLOCK, Streams, key, normals, words};
 use diabolo::kernels::warp::{self, Warp, uniforms};
 use rand::RngExt;
@@ -116,6 +116,47 @@ pub fn gather_draws_the_same_noise_and_the_same_masks() {
             ready.defined_within(noisy, &expected, |value| {
                 place + EPSILON * (1.0 + value.abs())
             });
+        }
+    }
+}
+
+pub fn rows_of_reals_are_gathered_with_the_same_noise() {
+    let Some(adapter) = gpu() else { return };
+    for (rows, cols) in [(1, 1), (3, 31), (33, 33), (129, 20)] {
+        for (gaussian, masking) in [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.3)] {
+            let mut test = Case::new(rows * cols);
+            let count = 40;
+            let order = (0..3 * rows).map(|_| test.rng.random_range(0..count as u32));
+            let order: Vec<u32> = order.collect();
+            let kernel = GatherRows {
+                values: test.real("values", count * cols).matrix(count, cols),
+                order: test.index("order", order.clone()),
+                clock: test.index("clock", vec![2, STEP]),
+                clean: test.output("clean", rows * cols).matrix(rows, cols),
+                noisy: test.output("noisy", rows * cols).matrix(rows, cols),
+                noise: Noise {
+                    warp: Warp::default(),
+                    gaussian,
+                    masking,
+                    seed: 0x0123_4567_89AB_CDEF,
+                    streams: Streams::TRAINING,
+                },
+            };
+            let (values, noise) = (kernel.values.view, kernel.noise);
+            let (clean, noisy) = (kernel.clean.view, kernel.noisy.view);
+            let ready = test.finish(kernel);
+            // A normal deviate as for images; the rest is copied.
+            ready.compare(&adapter, |operand, _, expected| match operand {
+                "clean" => 0.0,
+                _ => f64::from(gaussian) * 6.0 * 24.0 * EPSILON + EPSILON * expected.abs(),
+            });
+            let values = ready.given(values);
+            let batch = order[2 * rows..].iter();
+            let batch = batch.flat_map(|&i| &values[i as usize * cols..][..cols]);
+            let expected: Vec<f64> = batch.copied().collect();
+            ready.defined(clean, &expected);
+            let expected = noisy_by_definition(&expected, [1, cols, 1], noise);
+            ready.defined(noisy, &expected);
         }
     }
 }

@@ -101,6 +101,7 @@ fn trials() -> Vec<Trial> {
         },
         gather::{
             gather_draws_the_same_noise_and_the_same_masks,
+            rows_of_reals_are_gathered_with_the_same_noise,
         },
         gemm_ladder::{
             every_rung_of_the_ladder_is_right_on_ragged_sizes,
