@@ -1,7 +1,7 @@
 // Activation backward: dx = dy · f′, with f′ from y = f(x), or from x where y does not tell it. See
 // src/kernels/activation.rs.
 //
-// One thread per element: dispatch ⌈len / 64⌉ work-groups.
+// One thread per element: dispatch ⌈len / GROUP⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -12,13 +12,7 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> dy: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.len {
         return;
     }

@@ -3,7 +3,7 @@
 //   m ← m + (1−β₁)(g − m),  v ← v + (1−β₂)(g² − v)
 //   p ← keep p − rate · m / (√v · scale + ε)    [rate, scale, keep] = schedule[position]
 //
-// One thread per parameter: dispatch ⌈len / 64⌉ work-groups.
+// One thread per parameter: dispatch ⌈len / GROUP⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -20,13 +20,7 @@ struct Dims {
 @group(0) @binding(5) var<storage, read> schedule: array<f32>;
 @group(0) @binding(6) var<storage, read> clock: array<u32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.len {
         return;
     }

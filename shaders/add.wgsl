@@ -1,4 +1,4 @@
-// y ← y + x. See src/kernels/elementwise.rs. One thread per element: dispatch ⌈len / 64⌉ work-groups.
+// y ← y + x. See src/kernels/elementwise.rs. One thread per element: dispatch ⌈len / GROUP⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -8,13 +8,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i < dims.len {
         y[i] += x[i];
     }

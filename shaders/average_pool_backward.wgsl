@@ -2,18 +2,12 @@
 //
 //   dx[i, c] = Σ dy[o, c] / taps over the windows o that see i      dx [N·H·W, C], dy [N·OH·OW, C]
 //
-// One thread per element of dx: dispatch ⌈elements of dx / 64⌉ work-groups.
+// One thread per element of dx: dispatch ⌈elements of dx / GROUP⌉ work-groups.
 
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.images * dims.size.x * dims.size.y * dims.channels {
         return;
     }

@@ -2,7 +2,7 @@
 //
 //   y = f(γ (x − mean) · inv_std + β)       x, y [N, C]
 //
-// One thread per element: dispatch ⌈N C / 64⌉ work-groups.
+// One thread per element: dispatch ⌈N C / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -17,13 +17,7 @@ struct Dims {
 @group(0) @binding(5) var<storage, read> beta: array<f32>;
 @group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.rows * dims.cols {
         return;
     }

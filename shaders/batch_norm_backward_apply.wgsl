@@ -2,7 +2,7 @@
 //
 //   dx = γ inv_std (g − (dβ + x̂ dγ) / N)      g = dy · f′(y),  x̂ = (x − mean) · inv_std
 //
-// One thread per element: dispatch ⌈N C / 64⌉ work-groups.
+// One thread per element: dispatch ⌈N C / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -19,13 +19,7 @@ struct Dims {
 @group(0) @binding(7) var<storage, read> d_beta: array<f32>;
 @group(0) @binding(8) var<storage, read_write> gradient: array<f32>; // dy, then dx
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.rows * dims.cols {
         return;
     }

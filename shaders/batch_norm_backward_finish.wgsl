@@ -2,7 +2,7 @@
 //
 //   dβ[c] = Σ_b partial[b, 0, c],  dγ[c] = Σ_b partial[b, 1, c]
 //
-// One thread per column: dispatch ⌈C / 64⌉ work-groups.
+// One thread per column: dispatch ⌈C / GROUP⌉ work-groups.
 
 struct Dims {
     blocks: u32,
@@ -14,13 +14,7 @@ struct Dims {
 @group(0) @binding(2) var<storage, read_write> d_gamma: array<f32>;
 @group(0) @binding(3) var<storage, read_write> d_beta: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let col = (group.y * groups.x + group.x) * 64u + local;
+fn element(col: u32) {
     if col >= dims.cols {
         return;
     }

@@ -2,16 +2,15 @@
 //
 //   g = dy · f′(y),  x̂ = (x − mean) · inv_std
 //   partial[b, 0, c] = Σ_{r in block b} g[r, c]
-//   partial[b, 1, c] = Σ_{r in block b} g[r, c] x̂[r, c]       blocks of 32 rows
+//   partial[b, 1, c] = Σ_{r in block b} g[r, c] x̂[r, c]       blocks of ROWS_PER_BLOCK rows
 //
-// One thread per column and block: dispatch ⌈C / 64⌉ × ⌈N / 32⌉ work-groups.
+// One thread per column and block: dispatch ⌈C / GROUP⌉ × ⌈N / ROWS_PER_BLOCK⌉ work-groups.
 
 struct Dims {
     rows: u32,
     cols: u32,
 }
 
-const ROWS_PER_BLOCK: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -21,14 +20,7 @@ const ROWS_PER_BLOCK: u32 = 32u;
 @group(0) @binding(5) var<storage, read> dy: array<f32>;
 @group(0) @binding(6) var<storage, read_write> sums: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let col = group.x * 64u + local;
-    let block = group.z * groups.y + group.y;
+fn column_of_block(col: u32, block: u32) {
     let first = block * ROWS_PER_BLOCK;
     if col >= dims.cols || first >= dims.rows {
         return;

@@ -1,29 +1,21 @@
 // Batch norm forward, first pass. See src/kernels/batch_norm.rs.
 //
 //   partial[b, 0, c] = mean of x[·, c] over block b
-//   partial[b, 1, c] = Σ (x[r, c] − that mean)²           x [N, C], blocks of 32 rows
+//   partial[b, 1, c] = Σ (x[r, c] − that mean)²           x [N, C], blocks of ROWS_PER_BLOCK rows
 //
-// One thread per column and block: dispatch ⌈C / 64⌉ × ⌈N / 32⌉ work-groups.
+// One thread per column and block: dispatch ⌈C / GROUP⌉ × ⌈N / ROWS_PER_BLOCK⌉ work-groups.
 
 struct Dims {
     rows: u32,
     cols: u32,
 }
 
-const ROWS_PER_BLOCK: u32 = 32u;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> moments: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let col = group.x * 64u + local;
-    let block = group.z * groups.y + group.y;
+fn column_of_block(col: u32, block: u32) {
     let first = block * ROWS_PER_BLOCK;
     if col >= dims.cols || first >= dims.rows {
         return;

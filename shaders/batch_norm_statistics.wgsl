@@ -2,16 +2,15 @@
 //
 //   mean, inv_std of the batch from the blocks' moments; running_mean, running_var updated
 //
-// One thread per column: dispatch ⌈C / 64⌉ work-groups.
+// One thread per column: dispatch ⌈C / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
     cols: u32,
+    epsilon: f32,
+    momentum: f32,
 }
 
-const ROWS_PER_BLOCK: u32 = 32u;
-const EPSILON: f32 = 1e-5;
-const MOMENTUM: f32 = 0.1;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> moments: array<f32>;
@@ -24,13 +23,7 @@ fn rows_of(block: u32) -> f32 {
     return f32(min(ROWS_PER_BLOCK, dims.rows - block * ROWS_PER_BLOCK));
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let col = (group.y * groups.x + group.x) * 64u + local;
+fn element(col: u32) {
     if col >= dims.cols {
         return;
     }
@@ -46,8 +39,8 @@ fn main(
         let shift = moments[2u * block * dims.cols + col] - batch_mean;
         squares += moments[(2u * block + 1u) * dims.cols + col] + rows_of(block) * shift * shift;
     }
-    running_mean[col] += MOMENTUM * (batch_mean - running_mean[col]);
-    running_var[col] += MOMENTUM * (squares / (n - 1.0) - running_var[col]);
+    running_mean[col] += dims.momentum * (batch_mean - running_mean[col]);
+    running_var[col] += dims.momentum * (squares / (n - 1.0) - running_var[col]);
     mean[col] = batch_mean;
-    inv_std[col] = 1.0 / sqrt(squares / n + EPSILON);
+    inv_std[col] = 1.0 / sqrt(squares / n + dims.epsilon);
 }

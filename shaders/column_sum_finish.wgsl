@@ -2,7 +2,7 @@
 //
 //   sum[c] = Σ_b partial[b, c]
 //
-// One thread per column: dispatch ⌈C / 64⌉ work-groups.
+// One thread per column: dispatch ⌈C / GROUP⌉ work-groups.
 
 struct Dims {
     blocks: u32,
@@ -13,13 +13,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> partial_sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let col = (group.y * groups.x + group.x) * 64u + local;
+fn element(col: u32) {
     if col >= dims.cols {
         return;
     }

@@ -3,6 +3,7 @@
 //   x [N·H·W, C], weight [KH·KW·C, M], bias [M], y [N·OH·OW, M]
 //
 // An implicit product: the patches are read from x as the tile needs them (shared/tile.wgsl).
+// Dispatch ⌈M / TILE⌉ × ⌈N OH OW / TILE⌉ work-groups, what is more than a dimension holds folded into z.
 
 const BIAS: bool = false;
 

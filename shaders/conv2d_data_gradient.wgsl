@@ -6,6 +6,8 @@
 // Positions of dx that agree modulo the stride are reached by the same taps, and by those only. Each
 // such phase is a product of its own, without a wasted tap: its rows are the positions, its depth
 // the taps that reach them times the channels of dy.
+// Dispatch ⌈C / TILE⌉ × (⌈rows of the largest phase / TILE⌉ · phases) work-groups, what is more than a
+// dimension holds folded into z.
 
 const BIAS: bool = false;
 

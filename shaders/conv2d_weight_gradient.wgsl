@@ -3,6 +3,7 @@
 //   partial[b] [KH·KW·C, M] = patches(x)ᵀ · dy over block b of the rows of dy [N·OH·OW, M]
 //
 // An implicit product like the forward one, with the sum over rows split into blocks.
+// Dispatch ⌈M / TILE⌉ × ⌈KH KW C / TILE⌉ × blocks work-groups.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> dy: array<f32>;

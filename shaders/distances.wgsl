@@ -1,8 +1,8 @@
 // Distances of a chunk of references. See src/kernels/nearest.rs.
 //
-//   distances[q / 16, first + r, q % 16] = distance of dots[r, q]
+//   distances[q / LANES, first + r, q % LANES] = distance of dots[r, q]
 //
-// One thread per distance.
+// One thread per distance: dispatch ⌈⌈Q / LANES⌉ LANES chunk / GROUP⌉ work-groups.
 
 struct Dims {
     queries: u32,
@@ -17,14 +17,8 @@ struct Dims {
 @group(0) @binding(3) var<storage, read> reference_norms: array<f32>;
 @group(0) @binding(4) var<storage, read_write> distances: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
-    let padded = (dims.queries + 15u) / 16u * 16u;
+fn element(i: u32) {
+    let padded = (dims.queries + LANES - 1u) / LANES * LANES;
     if i >= padded * dims.chunk {
         return;
     }
@@ -32,7 +26,7 @@ fn main(
     let reference = i / padded;
     // Beyond the last query, this once more.
     let q = min(query, dims.queries - 1u);
-    let at = (query / 16u * dims.references + dims.first + reference) * 16u + query % 16u;
+    let at = (query / LANES * dims.references + dims.first + reference) * LANES + query % LANES;
     let dot = dots[reference * dims.queries + q];
     distances[at] = distance_from(dot, query_norms[q], reference_norms[reference]);
 }

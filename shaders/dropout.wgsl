@@ -2,7 +2,7 @@
 //
 //   y[e] = 0 if word e is below p · 2³², else x[e] / (1 − p)
 //
-// One thread for the four elements that share a Philox block: dispatch ⌈⌈E / 4⌉ / 64⌉ work-groups.
+// One thread for the four elements that share a Philox block: dispatch ⌈⌈E / 4⌉ / GROUP⌉ work-groups.
 
 struct Dims {
     elements: u32,
@@ -18,13 +18,7 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> clock: array<u32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let block = (group.y * groups.x + group.x) * 64u + local;
+fn element(block: u32) {
     let first = block * 4u;
     if first >= dims.elements {
         return;

@@ -3,7 +3,7 @@
 //   clean[r, f] = images[order[position·R + r], f] / 255
 //   noisy[r, f] = keep · (warped[r, f] + σ·n)      warped as src/kernels/warp.rs distorts clean
 //
-// One thread handles the four elements that share a Philox block: dispatch ⌈⌈R F / 4⌉ / 64⌉ work-groups.
+// One thread handles the four elements that share a Philox block: dispatch ⌈⌈R F / 4⌉ / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -76,13 +76,7 @@ fn warped(image: u32, row: u32, element: u32, step: u32) -> f32 {
     return sum;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let block = (group.y * groups.x + group.x) * 64u + local;
+fn element(block: u32) {
     let first = block * 4u;
     let elements = dims.rows * dims.features;
     if first >= elements {

@@ -3,7 +3,7 @@
 //   clean[r, f] = values[order[position·R + r], f]
 //   noisy[r, f] = keep · (clean[r, f] + σ·n)
 //
-// One thread handles the four elements that share a Philox block: dispatch ⌈⌈R F / 4⌉ / 64⌉ work-groups.
+// One thread handles the four elements that share a Philox block: dispatch ⌈⌈R F / 4⌉ / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -25,13 +25,7 @@ const MASKING: bool = true;
 @group(0) @binding(4) var<storage, read_write> clean: array<f32>;
 @group(0) @binding(5) var<storage, read_write> noisy: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let block = (group.y * groups.x + group.x) * 64u + local;
+fn element(block: u32) {
     let first = block * 4u;
     let elements = dims.rows * dims.features;
     if first >= elements {

@@ -2,7 +2,7 @@
 //
 //   dμ = s μ,  dl = s ½ (e^l − 1)
 //
-// One thread per element of q: dispatch ⌈2 N d / 64⌉ work-groups.
+// One thread per element of q: dispatch ⌈2 N d / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -14,13 +14,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dq: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= 2u * dims.rows * dims.width {
         return;
     }

@@ -2,7 +2,7 @@
 //
 //   z = μ
 //
-// One thread per element of z: dispatch ⌈N d / 64⌉ work-groups.
+// One thread per element of z: dispatch ⌈N d / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -13,13 +13,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read_write> z: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let e = (group.y * groups.x + group.x) * 64u + local;
+fn element(e: u32) {
     if e < dims.rows * dims.width {
         z[e] = q[2u * (e / dims.width) * dims.width + e % dims.width];
     }

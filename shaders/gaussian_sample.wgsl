@@ -2,7 +2,7 @@
 //
 //   z[r, c] = μ[r, c] + e^(l[r, c] / 2) n[r, c]
 //
-// One thread for the four elements that share a Philox block: dispatch ⌈⌈N d / 4⌉ / 64⌉ work-groups.
+// One thread for the four elements that share a Philox block: dispatch ⌈⌈N d / 4⌉ / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -18,13 +18,7 @@ struct Dims {
 @group(0) @binding(3) var<storage, read_write> z: array<f32>;
 @group(0) @binding(4) var<storage, read_write> noise: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let block = (group.y * groups.x + group.x) * 64u + local;
+fn element(block: u32) {
     let first = block * 4u;
     let elements = dims.rows * dims.width;
     if first >= elements {

@@ -2,7 +2,7 @@
 //
 //   dμ = dz,  dl = dz · n · e^(l / 2) / 2
 //
-// One thread per element of dz: dispatch ⌈N d / 64⌉ work-groups.
+// One thread per element of dz: dispatch ⌈N d / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -15,13 +15,7 @@ struct Dims {
 @group(0) @binding(3) var<storage, read> dz: array<f32>;
 @group(0) @binding(4) var<storage, read_write> dq: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let e = (group.y * groups.x + group.x) * 64u + local;
+fn element(e: u32) {
     if e >= dims.rows * dims.width {
         return;
     }

@@ -4,6 +4,7 @@
 //
 // One work-group per tile of y: shared/tile.wgsl. If k is cut into parts, y is [parts, m, n], a product
 // for each part.
+// Dispatch ⌈n / TILE⌉ × (⌈m / TILE⌉ · parts) work-groups, what is more than a dimension holds folded into z.
 
 struct Dims {
     m: u32,

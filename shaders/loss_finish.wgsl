@@ -2,7 +2,7 @@
 //
 //   note[position] = Σ_b partial[b] / D
 //
-// One thread: dispatch one work-group. There are as many blocks as 4,096 goes into a batch.
+// One thread: dispatch one work-group. There are as many blocks as the first pass's BLOCK goes into a batch.
 
 struct Dims {
     blocks: u32,

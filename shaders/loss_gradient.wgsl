@@ -3,7 +3,7 @@
 //   mean squared error      dy = 2 (y − t) / D
 //   binary cross-entropy    dy = (σ(y) − t) / D
 //
-// One thread per element: dispatch ⌈E / 64⌉ work-groups.
+// One thread per element: dispatch ⌈E / GROUP⌉ work-groups.
 
 struct Dims {
     elements: u32,
@@ -25,13 +25,7 @@ fn slope(y: f32, t: f32) -> f32 {
     return 2.0 * (y - t);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.elements {
         return;
     }

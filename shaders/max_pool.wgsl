@@ -2,7 +2,7 @@
 //
 //   y[o, c] = max over taps of x, argmax[o, c] = the tap      x [N·H·W, C], y [N·OH·OW, C]
 //
-// One thread per element of y: dispatch ⌈elements of y / 64⌉ work-groups.
+// One thread per element of y: dispatch ⌈elements of y / GROUP⌉ work-groups.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
@@ -13,13 +13,7 @@ fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.images * dims.map.x * dims.map.y * dims.channels {
         return;
     }

@@ -4,6 +4,7 @@
 //                               by (distance, index)
 //
 // One thread per query and draw, sixteen queries side by side; its list lives in private memory.
+// Dispatch ⌈⌈Q / LANES⌉ LANES draws / GROUP⌉ work-groups.
 
 struct Dims {
     queries: u32,
@@ -11,7 +12,7 @@ struct Dims {
     draws: u32,
     candidates: u32, // per draw
     sizes: u32,
-    size: array<vec4<u32>, 2>,
+    size: array<vec4<u32>, MAX_SIZES / 4u>,
 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -19,16 +20,10 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> candidates: array<u32>;
 @group(0) @binding(3) var<storage, read_write> neighbours: array<u32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
-    let draw = i / 16u % dims.draws;
-    let query_group = i / 16u / dims.draws;
-    let query = query_group * 16u + i % 16u;
+fn element(i: u32) {
+    let draw = i / LANES % dims.draws;
+    let query_group = i / LANES / dims.draws;
+    let query = query_group * LANES + i % LANES;
     if query >= dims.queries {
         return;
     }
@@ -38,7 +33,7 @@ fn main(
         let size = dims.size[s / 4u][s % 4u];
         for (; done < size; done++) {
             let candidate = candidates[draw * dims.candidates + done];
-            let distance = distances[(query_group * dims.references + candidate) * 16u + i % 16u];
+            let distance = distances[(query_group * dims.references + candidate) * LANES + i % LANES];
             offer(distance, candidate);
         }
         for (var j = 0u; j < K; j++) {

@@ -1,10 +1,11 @@
 // The nearest of all references, of which a chunk is taken in; only those are multiplied out that the
 // bounds of their dot products let through. See src/kernels/nearest/filter.rs.
 //
-//   neighbours[q / 16, 0..K, q % 16] = the K nearest to q among the references up to this chunk,
+//   neighbours[q / LANES, 0..K, q % LANES] = the K nearest to q among the references up to this chunk,
 //                                      by (distance, index); nearest likewise their distances
 //
 // One thread per query; its list lives in private memory meanwhile.
+// Dispatch ⌈⌈Q / LANES⌉ LANES / GROUP⌉ work-groups.
 
 struct Dims {
     queries: u32,
@@ -22,14 +23,8 @@ struct Dims {
 @group(0) @binding(6) var<storage, read_write> nearest: array<f32>;
 @group(0) @binding(7) var<storage, read_write> neighbours: array<u32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let query = (group.y * groups.x + group.x) * 64u + local;
-    if query >= (dims.queries + 15u) / 16u * 16u {
+fn element(query: u32) {
+    if query >= (dims.queries + LANES - 1u) / LANES * LANES {
         return;
     }
     // Beyond the last query, this once more.

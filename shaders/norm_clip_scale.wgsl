@@ -2,7 +2,7 @@
 //
 //   g ← factor · g
 //
-// One thread per gradient: dispatch ⌈len / 64⌉ work-groups.
+// One thread per gradient: dispatch ⌈len / GROUP⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -12,13 +12,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> factor: array<f32>;
 @group(0) @binding(2) var<storage, read_write> g: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i < dims.len {
         g[i] *= factor[0];
     }

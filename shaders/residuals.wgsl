@@ -3,7 +3,7 @@
 //
 //   sketches[r, d] = √(max(0, norms[r] − Σ sketches[r, 0..d]²) + slack · norms[r])
 //
-// One thread per row.
+// One thread per row: dispatch ⌈R / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -15,13 +15,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read_write> sketches: array<f32>;
 @group(0) @binding(2) var<storage, read> norms: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = (group.y * groups.x + group.x) * 64u + local;
+fn element(row: u32) {
     if row >= dims.rows {
         return;
     }

@@ -2,7 +2,7 @@
 //
 //   norms[r] = Σ x[r, ·]²         x [R, D]
 //
-// One thread per row.
+// One thread per row: dispatch ⌈R / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -13,13 +13,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> norms: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = (group.y * groups.x + group.x) * 64u + local;
+fn element(row: u32) {
     if row >= dims.rows {
         return;
     }

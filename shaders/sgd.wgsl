@@ -2,7 +2,7 @@
 //
 //   g ← g + λ p,  v ← μ v + g,  p ← p − α v   or p − α (g + μ v)      α = schedule[position]
 //
-// One thread per parameter: dispatch ⌈len / 64⌉ work-groups.
+// One thread per parameter: dispatch ⌈len / GROUP⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -19,13 +19,7 @@ const NESTEROV: bool = false;
 @group(0) @binding(4) var<storage, read> schedule: array<f32>;
 @group(0) @binding(5) var<storage, read> clock: array<u32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.len {
         return;
     }

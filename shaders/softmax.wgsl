@@ -2,7 +2,7 @@
 //
 //   y[r, c] = e^(logits[r, c] − largest) / Σ
 //
-// One thread per row: dispatch ⌈N / 64⌉ work-groups.
+// One thread per row: dispatch ⌈N / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -32,13 +32,7 @@ fn sum_of(row: u32, largest: f32) -> f32 {
     return sum;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = (group.y * groups.x + group.x) * 64u + local;
+fn element(row: u32) {
     if row >= dims.rows {
         return;
     }

@@ -2,7 +2,7 @@
 //
 //   dy[r, c] = w (p[r, c] − [c = label r]) / L, and 0 in rows without a label
 //
-// One thread per row: dispatch ⌈N / 64⌉ work-groups.
+// One thread per row: dispatch ⌈N / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -35,13 +35,7 @@ fn sum_of(row: u32, largest: f32) -> f32 {
     return sum;
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = (group.y * groups.x + group.x) * 64u + local;
+fn element(row: u32) {
     if row >= dims.rows {
         return;
     }
@@ -53,6 +47,6 @@ fn main(
         let i = row * dims.classes + c;
         let p = exp(logits[i] - largest) / sum;
         let slope = p * scale - select(0.0, scale, c == label);
-        dy[i] = select(slope, 0.0, label == 0xffffffffu);
+        dy[i] = select(slope, 0.0, label == UNLABELLED);
     }
 }

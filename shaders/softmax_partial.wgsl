@@ -2,8 +2,8 @@
 //
 //   partial[b] = Σ −ln p[r, label r], labelled rows, and rows whose largest logit is another's
 //
-// One work-group per block of 64 rows, one thread per row; the first thread adds in the order of rows.
-// Dispatch ⌈N / 64⌉ work-groups.
+// One work-group per block of ROWS rows, one thread per row; the first thread adds in the order of rows.
+// Dispatch ⌈N / ROWS⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -15,7 +15,7 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> labels: array<u32>;
 @group(0) @binding(3) var<storage, read_write> partial_sums: array<f32>;
 
-var<workgroup> sums: array<vec3<f32>, 64>;
+var<workgroup> sums: array<vec3<f32>, ROWS>;
 
 // The largest logit of a row.
 fn largest_of(row: u32) -> f32 {
@@ -36,18 +36,18 @@ fn sum_of(row: u32, largest: f32) -> f32 {
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(ROWS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
     let block = group.y * groups.x + group.x;
-    let row = block * 64u + local;
+    let row = block * ROWS + local;
     var terms = vec3(0.0);
     if row < dims.rows {
         let label = labels[row];
-        if label != 0xffffffffu {
+        if label != UNLABELLED {
             let largest = largest_of(row);
             var first = 0u;
             while first < dims.classes && logits[row * dims.classes + first] != largest {
@@ -60,9 +60,9 @@ fn main(
     }
     sums[local] = terms;
     workgroupBarrier();
-    if local == 0u && block * 64u < dims.rows {
+    if local == 0u && block * ROWS < dims.rows {
         var sum = vec3(0.0);
-        for (var i = 0u; i < 64u; i++) {
+        for (var i = 0u; i < ROWS; i++) {
             sum += sums[i];
         }
         for (var i = 0u; i < 3u; i++) {

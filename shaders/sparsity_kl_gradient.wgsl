@@ -2,7 +2,7 @@
 //
 //   dh[r, j] = w ((1−ρ)/(1−ρ̂_j) − ρ/ρ̂_j) / N      ρ̂_j = sums[j] / N
 //
-// One thread per element: dispatch ⌈N H / 64⌉ work-groups.
+// One thread per element: dispatch ⌈N H / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -15,13 +15,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dh: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.rows * dims.cols {
         return;
     }

@@ -1,9 +1,8 @@
 // Divergence of mean activations, first pass. See src/kernels/sparsity.rs.
 //
-//   partial[b] = Σ_j ρ ln(ρ/ρ̂_j) + (1−ρ) ln((1−ρ)/(1−ρ̂_j))      ρ̂_j = sums[j] / N, blocks of 1,024 units
+//   partial[b] = Σ_j ρ ln(ρ/ρ̂_j) + (1−ρ) ln((1−ρ)/(1−ρ̂_j))      ρ̂_j = sums[j] / N, blocks of BLOCK units
 //
-// One work-group per block: each thread sums every 64th unit, then a tree of fixed shape adds the
-// threads' sums. Dispatch ⌈H / 1024⌉ work-groups.
+// One work-group per block: dispatch ⌈H / BLOCK⌉ work-groups.
 
 struct Dims {
     len: u32,
@@ -15,31 +14,12 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> partial_sums: array<f32>;
 
-var<workgroup> sums_of_threads: array<f32, 64>;
+fn elements() -> u32 {
+    return dims.len;
+}
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let block = group.y * groups.x + group.x;
-    let first = block * 1024u;
+fn term(j: u32) -> f32 {
     let rho = dims.target_mean;
-    var sum = 0.0;
-    for (var j = first + local; j < min(first + 1024u, dims.len); j += 64u) {
-        let mean = sums[j] / dims.rows;
-        sum += rho * log(rho / mean) + (1.0 - rho) * log((1.0 - rho) / (1.0 - mean));
-    }
-    sums_of_threads[local] = sum;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half /= 2u) {
-        if local < half {
-            sums_of_threads[local] += sums_of_threads[local + half];
-        }
-        workgroupBarrier();
-    }
-    if local == 0u && first < dims.len {
-        partial_sums[block] = sums_of_threads[0];
-    }
+    let mean = sums[j] / dims.rows;
+    return rho * log(rho / mean) + (1.0 - rho) * log((1.0 - rho) / (1.0 - mean));
 }

@@ -2,7 +2,7 @@
 //
 //   a[r, c] = y[r, c],  b[r, c] = y[r, A + c]
 //
-// One thread per element of y: dispatch ⌈R (A + B) / 64⌉ work-groups.
+// One thread per element of y: dispatch ⌈R (A + B) / GROUP⌉ work-groups.
 
 struct Dims {
     rows: u32,
@@ -15,13 +15,7 @@ struct Dims {
 @group(0) @binding(2) var<storage, read_write> a: array<f32>;
 @group(0) @binding(3) var<storage, read_write> b: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     let cols = dims.cols_a + dims.cols_b;
     if i >= dims.rows * cols {
         return;

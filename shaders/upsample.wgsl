@@ -2,7 +2,7 @@
 //
 //   y[n, h, w, c] = x[n, ⌊h/down⌋, ⌊w/across⌋, c]      x [N·H·W, C], y [N·down·H·across·W, C]
 //
-// One thread per element of y: dispatch ⌈elements of y / 64⌉ work-groups.
+// One thread per element of y: dispatch ⌈elements of y / GROUP⌉ work-groups.
 
 struct Dims {
     images: u32,
@@ -17,13 +17,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     let wide = dims.cols * dims.across;
     if i >= dims.images * dims.rows * dims.down * wide * dims.channels {
         return;

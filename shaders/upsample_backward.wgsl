@@ -3,7 +3,7 @@
 //   dx[n, h, w, c] = Σ of dy over the block that x[n, h, w, c] became
 //   dx [N·H·W, C], dy [N·down·H·across·W, C]
 //
-// One thread per element of dx: dispatch ⌈elements of dx / 64⌉ work-groups.
+// One thread per element of dx: dispatch ⌈elements of dx / GROUP⌉ work-groups.
 
 struct Dims {
     images: u32,
@@ -18,13 +18,7 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let i = (group.y * groups.x + group.x) * 64u + local;
+fn element(i: u32) {
     if i >= dims.images * dims.rows * dims.cols * dims.channels {
         return;
     }

@@ -5,6 +5,7 @@
 // One thread computes one element; a work-group of 256 threads owns 16×16 of them. Neighbouring threads
 // stand in neighbouring ROWS, so at any moment they read words of `a` that lie k apart and write words of
 // `y` that lie n apart: of every cache line that memory hands over, one word is used.
+// Dispatch ⌈n / TILE⌉ × ⌈m / TILE⌉ work-groups, what is more than a dimension holds folded into z.
 
 struct Dims {
     m: u32,
@@ -17,14 +18,14 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(TILE * TILE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = (group.z * groups.y + group.y) * 16u + thread % 16u;
-    let col = group.x * 16u + thread / 16u;
+    let row = (group.z * groups.y + group.y) * TILE + thread % TILE;
+    let col = group.x * TILE + thread / TILE;
     if row >= dims.m || col >= dims.n {
         return;
     }

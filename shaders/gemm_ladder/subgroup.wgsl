@@ -4,10 +4,11 @@
 //
 // The threads of a subgroup (a warp, a wave, a SIMD group: 4 to 128 lanes that run in step) can read each
 // other's registers. Here all of a subgroup's threads compute the same 16 rows, each thread 4 columns of its
-// own. A lane loads one word of each row of `a`, at a depth of its own; at each step along the depth, the
-// lane that holds it hands its 16 words to all others. `b` comes straight from global memory, where a thread
-// alone needs its columns. Neither is put into workgroup memory, and there is nothing to wait for: no
-// barrier.
+// own, THREADS apart, so that neighbours read neighbouring words. A lane loads one word of each row of `a`,
+// at a depth of its own; at each step along the depth, the lane that holds it hands its 16 words to all
+// others. `b` comes straight from global memory, where a thread alone needs its columns. Neither is put into
+// workgroup memory, and there is nothing to wait for: no barrier.
+// Dispatch ⌈n / COLS⌉ × ⌈m / ROWS⌉ work-groups, what is more than a dimension holds folded into z.
 
 struct Dims {
     m: u32,
@@ -20,11 +21,8 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-const ROWS: u32 = 16u;
 // As many as the largest subgroup has.
 const THREADS: u32 = 128u;
-// Each thread's columns lie THREADS apart, so that neighbours read neighbouring words.
-const COLS: u32 = 512u;
 
 fn left(row: u32, depth: u32) -> f32 {
     if row < dims.m && depth < dims.k {
@@ -40,7 +38,7 @@ fn right(depth: u32, col: u32) -> f32 {
     return 0.0;
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,

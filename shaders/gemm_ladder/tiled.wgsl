@@ -5,6 +5,7 @@
 // The work-group's 256 threads together load 16×16 words of each factor into the memory they share, then
 // every thread reads a row of one tile and a column of the other. Faster because a word comes from global
 // memory once per work-group instead of once per thread: a sixteenth of the traffic.
+// Dispatch ⌈n / TILE⌉ × ⌈m / TILE⌉ work-groups, what is more than a dimension holds folded into z.
 
 struct Dims {
     m: u32,
@@ -17,12 +18,10 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-const TILE: u32 = 16u;
+var<workgroup> tile_a: array<f32, TILE * TILE>; // [row][depth]
+var<workgroup> tile_b: array<f32, TILE * TILE>; // [depth][col]
 
-var<workgroup> tile_a: array<f32, 256>; // [row][depth]
-var<workgroup> tile_b: array<f32, 256>; // [depth][col]
-
-@compute @workgroup_size(256)
+@compute @workgroup_size(TILE * TILE)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,

@@ -10,6 +10,7 @@
 // shared/tile.wgsl, which training uses, goes on from here: its vectors hold elements that lie apart, so that
 // neighbouring threads read neighbouring words of global memory, and its factors may be transposed or be
 // patches of images.
+// Dispatch ⌈n / TILE⌉ × ⌈m / TILE⌉ work-groups, what is more than a dimension holds folded into z.
 
 struct Dims {
     m: u32,
@@ -22,13 +23,12 @@ struct Dims {
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
-const TILE: u32 = 64u;
 const DEPTH: u32 = 16u;
 // Vectors in a line of tile_a: one more than there are, for the banks.
-const PITCH: u32 = 17u;
+const PITCH: u32 = TILE / 4u + 1u;
 
-var<workgroup> tile_a: array<vec4<f32>, 272>; // [DEPTH][PITCH], four rows each
-var<workgroup> tile_b: array<vec4<f32>, 256>; // [DEPTH][16], four columns each
+var<workgroup> tile_a: array<vec4<f32>, DEPTH * PITCH>; // [DEPTH][PITCH], four rows each
+var<workgroup> tile_b: array<vec4<f32>, DEPTH * TILE / 4u>; // [DEPTH][TILE / 4], four columns each
 
 fn left(row: u32, depth: u32) -> f32 {
     if row < dims.m && depth < dims.k {

@@ -1,8 +1,5 @@
 // The K nearest so far, nearest first, the lower index where two are equally near: a thread's own.
 
-const K: u32 = 16u;
-const NONE: u32 = 0xffffffffu;
-
 var<private> list: array<f32, K>; // their distances
 var<private> indices: array<u32, K>;
 

@@ -1,8 +1,8 @@
 // A list that goes on from one chunk of references to the next: between launches it lies in the shader's
-// buffers `nearest` and `neighbours`, both [⌈Q / 16⌉, K, 16].
+// buffers `nearest` and `neighbours`, both [⌈Q / LANES⌉, K, LANES].
 
 fn list_start(query: u32) -> u32 {
-    return query / 16u * K * 16u + query % 16u;
+    return query / LANES * K * LANES + query % LANES;
 }
 
 // Goes on with a query's list; before the first reference, with an empty one.
@@ -11,8 +11,8 @@ fn take_up_list(query: u32, first: u32) {
     if first > 0u {
         let start = list_start(query);
         for (var j = 0u; j < K; j++) {
-            list[j] = nearest[start + j * 16u];
-            indices[j] = neighbours[start + j * 16u];
+            list[j] = nearest[start + j * LANES];
+            indices[j] = neighbours[start + j * LANES];
         }
     }
 }
@@ -21,7 +21,7 @@ fn take_up_list(query: u32, first: u32) {
 fn put_down_list(query: u32) {
     let start = list_start(query);
     for (var j = 0u; j < K; j++) {
-        nearest[start + j * 16u] = list[j];
-        neighbours[start + j * 16u] = indices[j];
+        nearest[start + j * LANES] = list[j];
+        neighbours[start + j * LANES] = indices[j];
     }
 }

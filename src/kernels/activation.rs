@@ -240,7 +240,8 @@ pub struct Forward {
 
 impl Kernel for Forward {
     const NAME: &'static str = "activation";
-    const SHADER: &'static str = shader!("shared/exp_minus_one", "shared/activation", "activation");
+    const SHADER: &'static str =
+        shader!([] "shared/element", "shared/exp_minus_one", "shared/activation", "activation");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
@@ -286,11 +287,7 @@ pub struct Backward {
 
 impl Kernel for Backward {
     const NAME: &'static str = "activation_backward";
-    const SHADER: &'static str = shader!(
-        "shared/exp_minus_one",
-        "shared/activation",
-        "activation_backward"
-    );
+    const SHADER: &'static str = shader!([] "shared/element", "shared/exp_minus_one", "shared/activation", "activation_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

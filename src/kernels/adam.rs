@@ -98,7 +98,7 @@ pub struct Adam {
 
 impl Kernel for Adam {
     const NAME: &'static str = "adam";
-    const SHADER: &'static str = shader!("adam");
+    const SHADER: &'static str = shader!([] "shared/element", "adam");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

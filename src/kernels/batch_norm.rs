@@ -60,7 +60,8 @@ pub struct Moments {
 
 impl Kernel for Moments {
     const NAME: &'static str = "batch_norm_moments";
-    const SHADER: &'static str = shader!("batch_norm_moments");
+    const SHADER: &'static str =
+        shader!([ROWS_PER_BLOCK = ROWS_PER_BLOCK] "shared/column_of_block", "batch_norm_moments");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -152,7 +153,8 @@ pub struct Statistics {
 
 impl Kernel for Statistics {
     const NAME: &'static str = "batch_norm_statistics";
-    const SHADER: &'static str = shader!("batch_norm_statistics");
+    const SHADER: &'static str =
+        shader!([ROWS_PER_BLOCK = ROWS_PER_BLOCK] "shared/element", "batch_norm_statistics");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -202,7 +204,12 @@ impl Kernel for Statistics {
         let c = self.running_mean.len;
         Dispatch {
             constants: vec![],
-            dims: vec![self.rows as u32, c as u32],
+            dims: vec![
+                self.rows as u32,
+                c as u32,
+                (EPSILON as f32).to_bits(),
+                (MOMENTUM as f32).to_bits(),
+            ],
             groups: linear_groups(c),
         }
     }
@@ -258,7 +265,7 @@ pub struct Evaluate {
 
 impl Kernel for Evaluate {
     const NAME: &'static str = "batch_norm_evaluate";
-    const SHADER: &'static str = shader!("batch_norm_evaluate");
+    const SHADER: &'static str = shader!([] "shared/element", "batch_norm_evaluate");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -287,7 +294,7 @@ impl Kernel for Evaluate {
     fn gpu(&self) -> Dispatch {
         Dispatch {
             constants: vec![],
-            dims: vec![self.running_mean.len as u32],
+            dims: vec![self.running_mean.len as u32, (EPSILON as f32).to_bits()],
             groups: linear_groups(self.running_mean.len),
         }
     }
@@ -312,11 +319,7 @@ pub struct Apply {
 
 impl Kernel for Apply {
     const NAME: &'static str = "batch_norm_apply";
-    const SHADER: &'static str = shader!(
-        "shared/exp_minus_one",
-        "shared/activation",
-        "batch_norm_apply"
-    );
+    const SHADER: &'static str = shader!([] "shared/element", "shared/exp_minus_one", "shared/activation", "batch_norm_apply");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -47,7 +47,8 @@ pub struct ColumnSumPartial {
 
 impl Kernel for ColumnSumPartial {
     const NAME: &'static str = "column_sum_partial";
-    const SHADER: &'static str = shader!("column_sum_partial");
+    const SHADER: &'static str =
+        shader!([ROWS_PER_BLOCK = ROWS_PER_BLOCK] "shared/column_of_block", "column_sum_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -98,7 +99,7 @@ pub struct ColumnSumFinish {
 
 impl Kernel for ColumnSumFinish {
     const NAME: &'static str = "column_sum_finish";
-    const SHADER: &'static str = shader!("column_sum_finish");
+    const SHADER: &'static str = shader!([] "shared/element", "column_sum_finish");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -221,6 +221,7 @@ impl Kernel for Convolve {
         let [down, layers] = folded(self.y.rows.div_ceil(GPU_TILE));
         Dispatch {
             constants: vec![
+                ("TILE", format!("{GPU_TILE}u")),
                 ("BIAS", self.bias.is_some().to_string()),
                 ("ACTIVATION", self.activation.code()),
             ],

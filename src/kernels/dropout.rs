@@ -56,7 +56,7 @@ impl Dropout {
 
 impl Kernel for Dropout {
     const NAME: &'static str = "dropout";
-    const SHADER: &'static str = shader!("shared/random", "dropout");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/random", "dropout");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

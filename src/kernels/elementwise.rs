@@ -36,7 +36,7 @@ pub struct Add {
 
 impl Kernel for Add {
     const NAME: &'static str = "add";
-    const SHADER: &'static str = shader!("add");
+    const SHADER: &'static str = shader!([] "shared/element", "add");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::update("y", self.y)]
@@ -72,7 +72,7 @@ pub struct Copy {
 
 impl Kernel for Copy {
     const NAME: &'static str = "copy";
-    const SHADER: &'static str = shader!("copy");
+    const SHADER: &'static str = shader!([] "shared/element", "copy");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]

@@ -66,7 +66,7 @@ pub struct Sample {
 
 impl Kernel for Sample {
     const NAME: &'static str = "gaussian_sample";
-    const SHADER: &'static str = shader!("shared/random", "gaussian_sample");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/random", "gaussian_sample");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -139,7 +139,7 @@ pub struct SampleBackward {
 
 impl Kernel for SampleBackward {
     const NAME: &'static str = "gaussian_sample_backward";
-    const SHADER: &'static str = shader!("gaussian_sample_backward");
+    const SHADER: &'static str = shader!([] "shared/element", "gaussian_sample_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -191,7 +191,7 @@ pub struct Mean {
 
 impl Kernel for Mean {
     const NAME: &'static str = "gaussian_mean";
-    const SHADER: &'static str = shader!("gaussian_mean");
+    const SHADER: &'static str = shader!([] "shared/element", "gaussian_mean");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("q", self.q), Operand::write("z", self.z)]
@@ -225,7 +225,7 @@ pub struct KlPartial {
 
 impl Kernel for KlPartial {
     const NAME: &'static str = "gaussian_kl_partial";
-    const SHADER: &'static str = shader!("shared/exp_minus_one", "gaussian_kl_partial");
+    const SHADER: &'static str = shader!([BLOCK = KL_BLOCK] "shared/block_sum", "shared/exp_minus_one", "gaussian_kl_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -277,7 +277,8 @@ pub struct KlGradient {
 
 impl Kernel for KlGradient {
     const NAME: &'static str = "gaussian_kl_gradient";
-    const SHADER: &'static str = shader!("shared/exp_minus_one", "gaussian_kl_gradient");
+    const SHADER: &'static str =
+        shader!([] "shared/element", "shared/exp_minus_one", "gaussian_kl_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("q", self.q), Operand::write("dq", self.dq)]

@@ -48,14 +48,35 @@ pub type Vectors = Rung<4>;
 /// and does as in [`Vectors`].
 pub type Subgroup = Rung<5>;
 
+/// Rows and columns of y that a work-group of each rung owns.
+const TILES: [[usize; 2]; 6] = [[16, 16], [16, 16], [16, 16], [64, 64], [64, 64], [16, 512]];
+
 /// Name and shader of each rung.
 const RUNGS: [(&str, &str); 6] = [
-    ("gemm_ladder/naive", shader!("gemm_ladder/naive")),
-    ("gemm_ladder/coalesced", shader!("gemm_ladder/coalesced")),
-    ("gemm_ladder/tiled", shader!("gemm_ladder/tiled")),
-    ("gemm_ladder/registers", shader!("gemm_ladder/registers")),
-    ("gemm_ladder/vectors", shader!("gemm_ladder/vectors")),
-    ("gemm_ladder/subgroup", shader!("gemm_ladder/subgroup")),
+    (
+        "gemm_ladder/naive",
+        shader!([TILE = TILES[0][0]] "gemm_ladder/naive"),
+    ),
+    (
+        "gemm_ladder/coalesced",
+        shader!([TILE = TILES[1][0]] "gemm_ladder/coalesced"),
+    ),
+    (
+        "gemm_ladder/tiled",
+        shader!([TILE = TILES[2][0]] "gemm_ladder/tiled"),
+    ),
+    (
+        "gemm_ladder/registers",
+        shader!([TILE = TILES[3][0]] "gemm_ladder/registers"),
+    ),
+    (
+        "gemm_ladder/vectors",
+        shader!([TILE = TILES[4][0]] "gemm_ladder/vectors"),
+    ),
+    (
+        "gemm_ladder/subgroup",
+        shader!([ROWS = TILES[5][0], COLS = TILES[5][1]] "gemm_ladder/subgroup"),
+    ),
 ];
 
 impl<const N: usize> Rung<N> {
@@ -117,12 +138,7 @@ impl<const N: usize> Kernel for Rung<N> {
 
     fn gpu(&self) -> Dispatch {
         let [m, k, n] = self.dims();
-        // Rows and columns of y that a work-group owns.
-        let [rows, cols] = match N {
-            0..3 => [16, 16],
-            3..5 => [64, 64],
-            _ => [16, 512],
-        };
+        let [rows, cols] = TILES[N];
         let [down, layers] = folded(m.div_ceil(rows));
         Dispatch {
             constants: vec![],

@@ -40,7 +40,7 @@ pub struct Join {
 
 impl Kernel for Join {
     const NAME: &'static str = "join";
-    const SHADER: &'static str = shader!("join");
+    const SHADER: &'static str = shader!([] "shared/element", "join");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -87,7 +87,7 @@ pub struct Split {
 
 impl Kernel for Split {
     const NAME: &'static str = "split";
-    const SHADER: &'static str = shader!("split");
+    const SHADER: &'static str = shader!([] "shared/element", "split");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -98,7 +98,7 @@ pub struct Partial {
 
 impl Kernel for Partial {
     const NAME: &'static str = "loss_partial";
-    const SHADER: &'static str = shader!("loss_partial");
+    const SHADER: &'static str = shader!([BLOCK = BLOCK] "shared/block_sum", "loss_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -219,7 +219,7 @@ pub struct Gradient {
 
 impl Kernel for Gradient {
     const NAME: &'static str = "loss_gradient";
-    const SHADER: &'static str = shader!("loss_gradient");
+    const SHADER: &'static str = shader!([] "shared/element", "loss_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -12,8 +12,10 @@
 //! 1. In its room, its equation in `mod definition`, and a plain struct of views and dimensions that
 //!    implements [`Kernel`]: `operands` in binding order, `flops`, `cpu`, `gpu`.
 //! 2. Its shader `shaders/<name>.wgsl`: binding 0 is the uniform `dims` (the words of
-//!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands. What other shaders need too
-//!    stands in `shaders/shared/`; `shader!` puts the files of one kernel together.
+//!    [`Dispatch::dims`], in order), bindings 1, 2, … are the operands. Its header ends with how many
+//!    work-groups are dispatched. What other shaders need too stands in `shaders/shared/`, the entry point
+//!    of kernels with a thread per element among it; `shader!` puts the files of one kernel together, and
+//!    before them the constants that it shares with Rust.
 //! 3. One line in [`SHADERS`], the list at the end of this file.
 //! 4. A test in `tests/gpu_kernels/` that compares the CPU with the definition, and a GPU with the CPU.
 //!
@@ -251,8 +253,7 @@ fn bias_operand(bias: Option<View>, stand_in: View) -> Operand {
 pub const GROUP: usize = 64;
 
 /// The work-groups that cover `count` threads in one dimension, folded into a second where more
-/// than 65,535 would be needed; shaders recover the index as
-/// `(group.y · groups.x + group.x) · GROUP + local`.
+/// than 65,535 would be needed; `shaders/shared/element.wgsl` recovers the index.
 pub fn linear_groups(count: usize) -> [u32; 3] {
     const LIMIT: usize = 65_535;
     let groups = count.div_ceil(GROUP);
@@ -271,10 +272,20 @@ fn folded(count: usize) -> [u32; 2] {
 pub const ROWS_PER_BLOCK: usize = 32;
 
 /// A shader: files of `shaders/`, one after the other. What several kernels share stands in
-/// `shaders/shared/` and comes first.
+/// `shaders/shared/` and comes first. In brackets before them, numbers that Rust and the shader share, which
+/// become constants of the shader; with brackets, [`GROUP`] is always one of them.
 macro_rules! shader {
-    ($($file:literal),+) => {
+    ($($file:literal),+ $(,)?) => {
         concat!($(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $file, ".wgsl"))),+)
+    };
+    ([$($name:ident = $value:expr),*] $($file:literal),+ $(,)?) => {
+        const_format::concatcp!(
+            "const GROUP: u32 = ",
+            $crate::kernels::GROUP,
+            "u;\n",
+            $("const ", stringify!($name), ": u32 = ", $value, "u;\n",)*
+            $crate::kernels::shader!($($file),+)
+        )
     };
 }
 use shader;

@@ -111,7 +111,7 @@ pub struct RowNorms {
 
 impl Kernel for RowNorms {
     const NAME: &'static str = "row_norms";
-    const SHADER: &'static str = shader!("row_norms");
+    const SHADER: &'static str = shader!([] "shared/element", "row_norms");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -169,7 +169,8 @@ impl Distances {
 
 impl Kernel for Distances {
     const NAME: &'static str = "distances";
-    const SHADER: &'static str = shader!("shared/distance", "distances");
+    const SHADER: &'static str =
+        shader!([LANES = LANES] "shared/element", "shared/distance", "distances");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -295,7 +296,7 @@ impl Nearest {
 
 impl Kernel for Nearest {
     const NAME: &'static str = "nearest";
-    const SHADER: &'static str = shader!("shared/list", "nearest");
+    const SHADER: &'static str = shader!([K = K, LANES = LANES, NONE = NONE, MAX_SIZES = MAX_SIZES] "shared/element", "shared/list", "nearest");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

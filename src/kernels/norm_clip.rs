@@ -44,7 +44,7 @@ pub struct Partial {
 
 impl Kernel for Partial {
     const NAME: &'static str = "norm_clip_partial";
-    const SHADER: &'static str = shader!("norm_clip_partial");
+    const SHADER: &'static str = shader!([BLOCK = BLOCK] "shared/block_sum", "norm_clip_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -150,7 +150,7 @@ pub struct Scale {
 
 impl Kernel for Scale {
     const NAME: &'static str = "norm_clip_scale";
-    const SHADER: &'static str = shader!("norm_clip_scale");
+    const SHADER: &'static str = shader!([] "shared/element", "norm_clip_scale");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

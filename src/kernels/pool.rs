@@ -89,7 +89,7 @@ pub struct MaxPool {
 
 impl Kernel for MaxPool {
     const NAME: &'static str = "max_pool";
-    const SHADER: &'static str = shader!("shared/window", "max_pool");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/window", "max_pool");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -152,7 +152,7 @@ pub struct MaxPoolBackward {
 
 impl Kernel for MaxPoolBackward {
     const NAME: &'static str = "max_pool_backward";
-    const SHADER: &'static str = shader!("shared/window", "max_pool_backward");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/window", "max_pool_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -204,7 +204,7 @@ pub struct AveragePool {
 
 impl Kernel for AveragePool {
     const NAME: &'static str = "average_pool";
-    const SHADER: &'static str = shader!("shared/window", "average_pool");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/window", "average_pool");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
@@ -248,7 +248,8 @@ pub struct AveragePoolBackward {
 
 impl Kernel for AveragePoolBackward {
     const NAME: &'static str = "average_pool_backward";
-    const SHADER: &'static str = shader!("shared/window", "average_pool_backward");
+    const SHADER: &'static str =
+        shader!([] "shared/element", "shared/window", "average_pool_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("dy", self.dy), Operand::write("dx", self.dx)]

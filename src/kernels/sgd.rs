@@ -67,7 +67,7 @@ pub struct Sgd {
 
 impl Kernel for Sgd {
     const NAME: &'static str = "sgd";
-    const SHADER: &'static str = shader!("sgd");
+    const SHADER: &'static str = shader!([] "shared/element", "sgd");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

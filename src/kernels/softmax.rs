@@ -82,7 +82,7 @@ pub struct GatherLabels {
 
 impl Kernel for GatherLabels {
     const NAME: &'static str = "gather_labels";
-    const SHADER: &'static str = shader!("gather_labels");
+    const SHADER: &'static str = shader!([] "shared/element", "gather_labels");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -146,7 +146,7 @@ pub struct Partial {
 
 impl Kernel for Partial {
     const NAME: &'static str = "softmax_partial";
-    const SHADER: &'static str = shader!("softmax_partial");
+    const SHADER: &'static str = shader!([ROWS = ROWS, UNLABELLED = UNLABELLED] "softmax_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -279,7 +279,8 @@ pub struct Gradient {
 
 impl Kernel for Gradient {
     const NAME: &'static str = "softmax_gradient";
-    const SHADER: &'static str = shader!("softmax_gradient");
+    const SHADER: &'static str =
+        shader!([UNLABELLED = UNLABELLED] "shared/element", "softmax_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -342,7 +343,7 @@ pub struct Probabilities {
 
 impl Kernel for Probabilities {
     const NAME: &'static str = "softmax";
-    const SHADER: &'static str = shader!("softmax");
+    const SHADER: &'static str = shader!([] "shared/element", "softmax");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

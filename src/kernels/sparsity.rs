@@ -55,7 +55,7 @@ pub struct L1Partial {
 
 impl Kernel for L1Partial {
     const NAME: &'static str = "sparsity_l1_partial";
-    const SHADER: &'static str = shader!("sparsity_l1_partial");
+    const SHADER: &'static str = shader!([BLOCK = BLOCK] "shared/block_sum", "sparsity_l1_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -99,7 +99,7 @@ pub struct L1Gradient {
 
 impl Kernel for L1Gradient {
     const NAME: &'static str = "sparsity_l1_gradient";
-    const SHADER: &'static str = shader!("sparsity_l1_gradient");
+    const SHADER: &'static str = shader!([] "shared/element", "sparsity_l1_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("h", self.h), Operand::write("dh", self.dh)]
@@ -147,7 +147,7 @@ pub struct KlPartial {
 
 impl Kernel for KlPartial {
     const NAME: &'static str = "sparsity_kl_partial";
-    const SHADER: &'static str = shader!("sparsity_kl_partial");
+    const SHADER: &'static str = shader!([BLOCK = BLOCK] "shared/block_sum", "sparsity_kl_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -202,7 +202,7 @@ pub struct KlGradient {
 
 impl Kernel for KlGradient {
     const NAME: &'static str = "sparsity_kl_gradient";
-    const SHADER: &'static str = shader!("sparsity_kl_gradient");
+    const SHADER: &'static str = shader!([] "shared/element", "sparsity_kl_gradient");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -108,7 +108,7 @@ pub struct Upsample {
 
 impl Kernel for Upsample {
     const NAME: &'static str = "upsample";
-    const SHADER: &'static str = shader!("upsample");
+    const SHADER: &'static str = shader!([] "shared/element", "upsample");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
@@ -146,7 +146,7 @@ pub struct UpsampleBackward {
 
 impl Kernel for UpsampleBackward {
     const NAME: &'static str = "upsample_backward";
-    const SHADER: &'static str = shader!("upsample_backward");
+    const SHADER: &'static str = shader!([] "shared/element", "upsample_backward");
 
     fn operands(&self) -> Vec<Operand> {
         vec![Operand::read("dy", self.dy), Operand::write("dx", self.dx)]

@@ -71,6 +71,17 @@ fn bindings_are_counted_from_the_dimensions_without_a_gap() {
 }
 
 #[test]
+fn every_shader_says_in_its_header_how_it_is_dispatched() {
+    for (name, _) in SHADERS {
+        let file = format!("{}/shaders/{name}.wgsl", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).expect("a file for each kernel");
+        let header = text.lines().take_while(|line| line.starts_with("//"));
+        let header: String = header.collect();
+        assert!(header.to_lowercase().contains("dispatch"), "{name}");
+    }
+}
+
+#[test]
 fn names_are_unique() {
     let names: HashMap<_, _> = SHADERS.iter().copied().collect();
     assert_eq!(names.len(), SHADERS.len());

@@ -36,11 +36,7 @@ pub struct BackwardPartial {
 
 impl Kernel for BackwardPartial {
     const NAME: &'static str = "batch_norm_backward_partial";
-    const SHADER: &'static str = shader!(
-        "shared/exp_minus_one",
-        "shared/activation",
-        "batch_norm_backward_partial"
-    );
+    const SHADER: &'static str = shader!([ROWS_PER_BLOCK = ROWS_PER_BLOCK] "shared/column_of_block", "shared/exp_minus_one", "shared/activation", "batch_norm_backward_partial");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -150,7 +146,7 @@ pub struct BackwardFinish {
 
 impl Kernel for BackwardFinish {
     const NAME: &'static str = "batch_norm_backward_finish";
-    const SHADER: &'static str = shader!("batch_norm_backward_finish");
+    const SHADER: &'static str = shader!([] "shared/element", "batch_norm_backward_finish");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -202,11 +198,7 @@ pub struct BackwardApply {
 
 impl Kernel for BackwardApply {
     const NAME: &'static str = "batch_norm_backward_apply";
-    const SHADER: &'static str = shader!(
-        "shared/exp_minus_one",
-        "shared/activation",
-        "batch_norm_backward_apply"
-    );
+    const SHADER: &'static str = shader!([] "shared/element", "shared/exp_minus_one", "shared/activation", "batch_norm_backward_apply");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

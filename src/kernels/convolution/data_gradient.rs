@@ -259,6 +259,7 @@ impl Kernel for DataGradient {
         let [down, layers] = folded(tiles * stride[0] * stride[1]);
         Dispatch {
             constants: vec![
+                ("TILE", format!("{GPU_TILE}u")),
                 ("BIAS", self.bias.is_some().to_string()),
                 ("ACTIVATION", self.activation.code()),
                 ("TRANSPOSE_B", true.to_string()),

@@ -174,7 +174,10 @@ impl Kernel for WeightGradient {
     fn gpu(&self) -> Dispatch {
         let shape = self.shape();
         Dispatch {
-            constants: vec![("TRANSPOSE_A", true.to_string())],
+            constants: vec![
+                ("TILE", format!("{GPU_TILE}u")),
+                ("TRANSPOSE_A", true.to_string()),
+            ],
             dims: shape.dims(&self.window, self.partial.rows),
             groups: [
                 shape.maps.div_ceil(GPU_TILE) as u32,

@@ -41,7 +41,7 @@ impl GatherRows {
 
 impl Kernel for GatherRows {
     const NAME: &'static str = "gather_rows";
-    const SHADER: &'static str = shader!("shared/random", "gather_rows");
+    const SHADER: &'static str = shader!([] "shared/element", "shared/random", "gather_rows");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

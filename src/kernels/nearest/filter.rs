@@ -20,7 +20,7 @@
 //! less than [`slack`]. The distances are monotonous functions of the dot product, after rounding
 //! too, so that bounds of these need no more.
 
-use super::{Distance, LANES, NearestOfAll, lanes};
+use super::{Distance, K, LANES, NONE, NearestOfAll, lanes};
 use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::host::{Memory, ScratchSize};
 use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
@@ -57,7 +57,7 @@ impl Residuals {
 
 impl Kernel for Residuals {
     const NAME: &'static str = "residuals";
-    const SHADER: &'static str = shader!("residuals");
+    const SHADER: &'static str = shader!([] "shared/element", "residuals");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
@@ -119,12 +119,7 @@ const AT_A_TIME: usize = 32;
 
 impl Kernel for NearestFiltered {
     const NAME: &'static str = "nearest_filtered";
-    const SHADER: &'static str = shader!(
-        "shared/distance",
-        "shared/list",
-        "shared/list_in_chunks",
-        "nearest_filtered"
-    );
+    const SHADER: &'static str = shader!([K = K, LANES = LANES, NONE = NONE] "shared/element", "shared/distance", "shared/list", "shared/list_in_chunks", "nearest_filtered");
 
     fn operands(&self) -> Vec<Operand> {
         let of_all = &self.of_all;

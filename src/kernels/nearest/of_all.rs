@@ -1,6 +1,6 @@
 //! The nearest of all, from their dot products.
 
-use super::{Distance, LANES, Lists, lanes};
+use super::{Distance, K, LANES, Lists, NONE, lanes};
 use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::host::Memory;
 use crate::kernels::parallel::{self, chunks_of, each_part, with_constant};
@@ -59,12 +59,7 @@ impl NearestOfAll {
 
 impl Kernel for NearestOfAll {
     const NAME: &'static str = "nearest_of_all";
-    const SHADER: &'static str = shader!(
-        "shared/distance",
-        "shared/list",
-        "shared/list_in_chunks",
-        "nearest_of_all"
-    );
+    const SHADER: &'static str = shader!([K = K, LANES = LANES, NONE = NONE] "shared/element", "shared/distance", "shared/list", "shared/list_in_chunks", "nearest_of_all");
 
     fn operands(&self) -> Vec<Operand> {
         let [nearest, neighbours] = self.lists();
