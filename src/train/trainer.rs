@@ -1,27 +1,26 @@
 //! The training loop.
 
+mod locate;
+mod measure;
+mod supply;
+
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use crate::data::Examples;
 use crate::device::{Backend, Device, DeviceError, HostData};
-use crate::emit::Note;
 use crate::machine::memory_limit;
 use crate::models::Task;
 use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 
+use measure::{losses, mean, weighted};
+
 use super::checkpoint::Stored;
 use super::windows::{self, Windows};
-use super::{
-    Checkpoint, DataShape, EpochRecord, Metrics, NoteValues, Program, Progress, TrainError, Weights,
-};
+use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
 
 /// Steps given to the device at a time: between them the loop listens for an interrupt.
 const STEPS_AT_A_TIME: usize = 16;
@@ -159,61 +158,6 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Uploads the whole data set, if the device is to hold it.
-    fn load_all(&mut self) -> Result<(), TrainError> {
-        /// Images at a time: a multiple of four, because GPUs take bytes in words of four.
-        const IMAGES: usize = 1 << 14;
-        if self.is_streamed() {
-            return Ok(());
-        }
-        let (count, features) = (self.train.images.count, self.train.images.features());
-        let mut bytes = vec![0; count.min(IMAGES) * features];
-        for first in (0..count).step_by(IMAGES) {
-            let block = first..count.min(first + IMAGES);
-            let bytes = &mut bytes[..block.len() * features];
-            let images = self.program.training.values();
-            let view = images.part(first * features, bytes.len());
-            self.train.images.copy_bytes(block, bytes)?;
-            self.device.write(view, HostData::Byte(bytes))?;
-        }
-        if let Some(view) = self.program.training.labels {
-            let labels = labels(&self.train, 0..count);
-            self.device.write(view, HostData::Index(&labels))?;
-        }
-        self.loaded = 0..self.program.steps;
-        Ok(())
-    }
-
-    /// Whether training images come to the device in windows.
-    pub fn is_streamed(&self) -> bool {
-        self.program.window < self.program.steps
-    }
-
-    /// Brings the images of the next step to the device, with the rest of their window, unless they
-    /// are there.
-    fn provide_images(&mut self) -> Result<(), TrainError> {
-        let (position, steps) = (self.progress.position, self.program.steps);
-        if position == steps || self.loaded.contains(&position) {
-            return Ok(());
-        }
-        if let Some(windows) = &mut self.windows {
-            let bytes = windows.next()?;
-            self.device
-                .write(self.program.training.values(), HostData::Byte(&bytes))?;
-            let window = self.program.window;
-            let first = position / window * window;
-            self.loaded = first..steps.min(first + window);
-            if let Some(view) = self.program.training.labels {
-                let batch = self.recipe.train.batch;
-                let order = &self.order[self.loaded.start * batch..self.loaded.end * batch];
-                let mut labels = labels(&self.train, order.iter().map(|&index| index as usize));
-                labels.resize(view.len, UNLABELLED);
-                self.device.write(view, HostData::Index(&labels))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Where training stands.
     pub fn progress(&self) -> Progress {
         self.progress
@@ -255,52 +199,6 @@ impl Trainer {
         self.prepare_epoch()
     }
 
-    /// Uploads this epoch's shuffle and learning rates, or begins to read its windows, and sets the
-    /// clock.
-    fn prepare_epoch(&mut self) -> Result<(), TrainError> {
-        let Progress {
-            epoch,
-            position,
-            step,
-        } = self.progress;
-        let program = &self.program;
-
-        let mut order: Vec<u32> = (0..self.train.images.count as u32).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.recipe.train.seed);
-        // Stream 0 drew the initial weights; every epoch has its own, whenever it runs.
-        rng.set_stream(1 + epoch as u64);
-        order.shuffle(&mut rng);
-        order.truncate(program.training.order.len);
-        if self.is_streamed() {
-            let window = program.window * self.recipe.train.batch;
-            let passed = position / program.window * window;
-            let in_window: Vec<u32> = (0..order.len()).map(|i| (i % window) as u32).collect();
-            if program.training.labels.is_some() {
-                self.order.clone_from(&order);
-            }
-            order.drain(..passed);
-            self.windows = Some(Windows::start(self.train.images.clone(), order, window)?);
-            self.loaded = 0..0;
-            order = in_window;
-        }
-        self.device
-            .write(program.training.order, HostData::Index(&order))?;
-
-        let first = step - position as u64;
-        let total = (self.recipe.train.epochs * program.steps) as u64;
-        for group in &program.groups {
-            let rate = |done| self.recipe.train.rate(done, total);
-            let row = |done| group.optimiser.schedule_row(done + 1, rate(done));
-            let rows = first..first + program.steps as u64;
-            let schedule: Vec<f64> = rows.flat_map(row).collect();
-            self.device
-                .write(group.schedule, HostData::Double(&schedule))?;
-        }
-        let clock = [position as u32, step as u32];
-        self.device.write(program.clock, HostData::Index(&clock))?;
-        self.provide_images()
-    }
-
     /// Runs `count` steps of this epoch.
     pub fn run_steps(&mut self, count: usize) -> Result<(), TrainError> {
         let last = self.progress.position + count;
@@ -313,68 +211,6 @@ impl Trainer {
             self.provide_images()?;
         }
         Ok(())
-    }
-
-    /// What this epoch's steps noted so far, one list for each of the program's notes.
-    pub fn noted(&mut self) -> Result<Vec<Vec<f32>>, DeviceError> {
-        let done = self.progress.position;
-        let notes = self.program.notes.iter();
-        let read = |note: &Note| self.device.read_real(note.values.part(0, done));
-        notes.map(read).collect()
-    }
-
-    /// Losses of this epoch's steps so far: the notes' sum, by their weights.
-    pub fn losses(&mut self) -> Result<Vec<f32>, DeviceError> {
-        let noted = self.noted()?;
-        Ok(losses(&self.program.notes, &noted))
-    }
-
-    /// Means of what the held-out images' steps note, every image counted: one for each of the
-    /// program's notes.
-    pub fn measure(&mut self) -> Result<Vec<f64>, TrainError> {
-        let Program {
-            held_out,
-            clock,
-            evaluation,
-            notes,
-            ..
-        } = &self.program;
-        let features = self.held_out.images.features();
-        let mut bytes = vec![0; held_out.values().len];
-        let mut sums = vec![0.0; notes.len()];
-        for pass in evaluation {
-            for done in (0..pass.batches).step_by(pass.at_a_time) {
-                let times = pass.at_a_time.min(pass.batches - done);
-                let first = pass.first + done * pass.rows;
-                let rows = first..first + times * pass.rows;
-                let block = &mut bytes[..rows.len() * features];
-                self.held_out.images.copy_bytes(rows.clone(), block)?;
-                self.device
-                    .write(held_out.values(), HostData::Byte(&bytes))?;
-                if let Some(view) = held_out.labels {
-                    let mut labels = labels(&self.held_out, rows);
-                    labels.resize(view.len, UNLABELLED);
-                    self.device.write(view, HostData::Index(&labels))?;
-                }
-                // The step is part of the noise's counter: no two batches share their noise.
-                let step = (first / pass.rows) as u32;
-                self.device.write(*clock, HostData::Index(&[0, step]))?;
-                self.device.run(pass.routine, times)?;
-                for (sum, note) in sums.iter_mut().zip(&pass.notes) {
-                    for value in &self.device.read_real(note.values.part(0, times))? {
-                        *sum += f64::from(*value) * pass.rows as f64;
-                    }
-                }
-            }
-        }
-        let count = self.held_out.images.count as f64;
-        Ok(sums.into_iter().map(|sum| sum / count).collect())
-    }
-
-    /// Mean loss of the held-out images: the notes' sum, by their weights.
-    pub fn held_out_loss(&mut self) -> Result<f64, TrainError> {
-        let measured = self.measure()?;
-        Ok(weighted(&self.program.notes, measured))
     }
 
     /// Trains until the recipe's epochs are done or `interrupt` is set, leaving a checkpoint at
@@ -452,71 +288,6 @@ impl Trainer {
         Ok(true)
     }
 
-    fn note_values(&self, noted: &[Vec<f32>], measured: &[f64]) -> NoteValues {
-        let mut values = NoteValues::default();
-        for (index, note) in self.program.notes.iter().enumerate() {
-            let name = || note.name.clone();
-            values.train.insert(name(), mean(&noted[index]));
-            values.held_out.insert(name(), measured[index]);
-            values.units.insert(name(), note.unit);
-        }
-        values
-    }
-
-    /// What this epoch's steps noted so far, all of it finite.
-    fn checked(&mut self) -> Result<Vec<Vec<f32>>, TrainError> {
-        let noted = self.noted()?;
-        let position = (0..self.progress.position).find_map(|position| {
-            let mut values = noted.iter().map(|values| values[position]);
-            let value = values.find(|value| !value.is_finite())?;
-            Some((position, value))
-        });
-        match position {
-            None => Ok(noted),
-            Some((position, value)) => Err(self.locate(position, value)?),
-        }
-    }
-
-    /// Finds the first value that is not finite: trains again from the last good state (the same
-    /// bits come out) up to the bad step, and looks at every buffer after each of its launches.
-    fn locate(&mut self, position: usize, loss: f32) -> Result<TrainError, TrainError> {
-        self.restore()?;
-        let replayed = position - self.progress.position;
-        self.run_steps(replayed)?;
-        let error = |buffer: String, launch: String, progress: Progress| TrainError::NotFinite {
-            loss,
-            step: progress.step + 1,
-            epoch: progress.epoch + 1,
-            buffer,
-            launch,
-        };
-        let plan = self.program.plan.clone();
-        for (index, launch) in plan.launches(self.program.train).iter().enumerate() {
-            self.device.run_launch(self.program.train, index)?;
-            for view in plan.written_reals(launch) {
-                let values = self.device.read_real(view)?;
-                // Later values of a note are of the run that failed.
-                let is_note = self.program.notes.iter().any(|note| note.values == view);
-                let fresh = if is_note {
-                    &values[position..=position]
-                } else {
-                    &values[..]
-                };
-                if fresh.iter().any(|value| !value.is_finite()) {
-                    let launch = format!("`{}` ({})", launch.label, launch.kernel.name());
-                    let buffer = plan.buffer(view).name.clone();
-                    return Ok(error(buffer, launch, self.progress));
-                }
-            }
-        }
-        let launch = "no launch when the step was run again: the device is not deterministic";
-        Ok(error(
-            "train.notes".to_owned(),
-            launch.to_owned(),
-            self.progress,
-        ))
-    }
-
     /// Saves where training stands and remembers it as good.
     fn save(&mut self, path: &Path, noted: Vec<Vec<f32>>) -> Result<(), TrainError> {
         self.last_good = self.checkpoint_with(noted)?;
@@ -540,17 +311,6 @@ impl Trainer {
         let (task, device) = (self.last_good.weights.task(), self.device.as_mut());
         Checkpoint::read(&self.program, task, device, self.progress, notes.collect())
     }
-}
-
-/// The label of an image that has none.
-const UNLABELLED: u32 = u32::MAX;
-
-/// The labels of these images.
-fn labels(examples: &Examples, images: impl Iterator<Item = usize>) -> Vec<u32> {
-    let label = |image: usize| examples.labels.get(image).copied();
-    images
-        .map(|image| label(image).map_or(UNLABELLED, u32::from))
-        .collect()
 }
 
 /// Errors unless images, labels and batch belong together.
@@ -587,26 +347,4 @@ fn first_weights(recipe: &Recipe, program: &Program, task: Task) -> Result<Weigh
         })?;
     }
     Ok(weights)
-}
-
-/// The notes' sum, by their weights.
-fn weighted(notes: &[Note], values: impl IntoIterator<Item = f64>) -> f64 {
-    let weighted = notes
-        .iter()
-        .zip(values)
-        .filter(|(note, _)| note.weight != 0.0);
-    weighted.map(|(note, value)| note.weight * value).sum()
-}
-
-/// Each step's loss.
-fn losses(notes: &[Note], noted: &[Vec<f32>]) -> Vec<f32> {
-    let steps = noted.first().map_or(0, Vec::len);
-    let step = |step: usize| noted.iter().map(move |values| f64::from(values[step]));
-    (0..steps)
-        .map(|s| weighted(notes, step(s)) as f32)
-        .collect()
-}
-
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
 }
