@@ -195,7 +195,11 @@ const FAULTS: [Fault; 14] = [
     ("gemm", "value += bias[col];", "value -= bias[col];"),
     ("conv2d", "tap % dims.kernel.y", "tap / dims.kernel.y"),
     ("conv2d_data_gradient", "weight[line", "weight[1u + line"),
-    ("batch_norm_statistics", "1e-5", "1e-3"),
+    (
+        "batch_norm_statistics",
+        "+ dims.epsilon",
+        "+ 100.0 * dims.epsilon",
+    ),
     ("batch_norm_backward_apply", "d_beta[", "0.0 * d_beta["),
     ("activation_backward", "slope(saved[i])", "1.0"),
     ("max_pool", "value > largest", "value < largest"),
