@@ -227,6 +227,19 @@ macro_rules! with_any {
     };
 }
 
+/// [`with_constant`] over every activation that can be fused. The others would not be vector code, and
+/// keep the loops that they stand beside from being it.
+macro_rules! with_activation {
+    ($value:expr, $name:ident => $body:expr) => {
+        crate::kernels::parallel::with_constant!(
+            $value,
+            Activation::{Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus},
+            $name => $body;
+            other => panic!("{} cannot be fused", other.name()))
+    };
+}
+pub(super) use with_activation;
+
 /// `y = f(x)`, all of one length.
 #[derive(Clone, Debug)]
 pub struct Forward {

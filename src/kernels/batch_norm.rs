@@ -28,8 +28,9 @@ pub mod definition;
 
 pub use backward::{BackwardApply, BackwardFinish, BackwardPartial, Saved};
 
+use super::activation::with_activation;
 use super::column_sum::{blocks, partial_groups};
-use super::parallel::{Columns, chunks_of, each_column, each_part, piece, with_activation};
+use super::parallel::{Columns, chunks_of, each_column, each_part, piece};
 use super::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, parallel, shader};
 use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::host::Memory;

@@ -36,7 +36,8 @@
 mod cut;
 mod library;
 
-use super::parallel::{self, with_activation};
+use super::activation::with_activation;
+use super::parallel;
 use super::product::{DEPTH, Left, Next, Panels, Target, fill, multiply, pack, panel_len, width};
 use super::{Activation, Dispatch, Kernel, Step, bias_operand, shader};
 use crate::buffer::{BufferId, Matrix, Operand, View};

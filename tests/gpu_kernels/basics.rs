@@ -23,7 +23,7 @@ pub fn gemm_in_all_transpose_cases_with_every_epilogue() {
     ];
     for (case, [m, k, n]) in shapes.into_iter().enumerate() {
         for variant in 0..4 {
-            for activation in ACTIVATIONS {
+            for &activation in ACTIVATIONS {
                 let (ta, tb) = (variant & 1 == 1, variant & 2 == 2);
                 let mut test = Case::new(case * 4 + variant);
                 let (a, b) = (test.real("a", m * k), test.real("b", k * n));

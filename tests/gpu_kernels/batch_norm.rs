@@ -117,7 +117,7 @@ pub fn batch_norm_forward() {
             let inv_std = ready.given(var).into_iter().map(definition::inv_std);
             ready.defined(normaliser.inv_std, &inv_std.collect::<Vec<_>>());
 
-            for activation in ACTIVATIONS {
+            for &activation in ACTIVATIONS {
                 let mut test = Case::new(rows * 7 + cols);
                 let x = test.real("x", rows * cols).matrix(rows, cols);
                 let apply = batch_norm::Apply {
@@ -167,7 +167,7 @@ pub fn batch_norm_backward() {
     let Some(adapter) = gpu() else { return };
     for rows in SIZES {
         for cols in SIZES {
-            for activation in ACTIVATIONS {
+            for &activation in ACTIVATIONS {
                 let mut test = Case::new(rows * 11 + cols);
                 let saved_here = saved(&mut test, rows, cols, activation);
                 let dy = test.real("dy", rows * cols).matrix(rows, cols);

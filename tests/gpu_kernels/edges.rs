@@ -63,7 +63,7 @@ const EXTREMES: [f32; 8] = [
 pub fn activations_pass_a_nan_through_and_do_not_make_one() {
     let Some(adapter) = gpu() else { return };
     let len = EXTREMES.len();
-    for activation in ACTIVATIONS {
+    for &activation in ACTIVATIONS {
         // Alone, and behind a product by 1.
         let mut alone = Case::new(0);
         let x = alone.real("x", len);

@@ -39,7 +39,7 @@ use harness::COMPARED;
 
 const EPSILON: f64 = 1.0 / 16_777_216.0;
 const SIZES: [usize; 7] = [1, 31, 33, 64, 127, 129, 784];
-const ACTIVATIONS: [Activation; 7] = Activation::FUSIBLE;
+const ACTIVATIONS: &[Activation] = &Activation::FUSIBLE;
 
 /// How far f moves for an error in its argument, plus f's own: a sigmoid's slope is 1/4 at most,
 /// the others' 1; WGSL's exp is good to 3 + 2|x| ulps, its log to 3 and its division to 2.5; all of

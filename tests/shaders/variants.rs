@@ -1,7 +1,7 @@
 //! Every text that a compiler of shaders may be handed.
 
 use diabolo::device::gpu::lower::specialise;
-use diabolo::kernels::{SHADERS, naive_products};
+use diabolo::kernels::{Activation, SHADERS, naive_products};
 
 /// A shader with its constants set.
 pub struct Text {
@@ -13,15 +13,16 @@ pub struct Text {
 }
 
 /// Values that each constant takes in some launch; the default is one of them.
-fn values(constant: &str) -> &'static [&'static str] {
-    match constant {
+fn values(constant: &str) -> Vec<String> {
+    let values: &[&str] = match constant {
+        "ACTIVATION" => return Activation::ALL.map(Activation::code).to_vec(),
         "GAUSSIAN" | "MASKING" | "WARP" | "TRANSPOSE_A" | "TRANSPOSE_B" | "BIAS" | "COSINE"
         | "NESTEROV" => &["false", "true"],
-        "ACTIVATION" => &["0u", "1u", "2u", "3u", "4u", "5u", "6u", "7u", "8u", "9u"],
         "TILE" => &["32u", "64u"],
         "LOSS" => &["0u", "1u"],
         _ => &[],
-    }
+    };
+    values.iter().map(|&value| value.to_owned()).collect()
 }
 
 /// Every shader in every variant.
@@ -54,10 +55,10 @@ fn of(shader: &'static str, source: &str) -> Vec<Text> {
         let values = values(constant);
         if !values.is_empty() {
             let all = texts.iter().flat_map(|text| {
-                values.iter().map(move |&value| Text {
+                values.iter().map(move |value| Text {
                     shader,
                     variant: format!("{} {constant}={value}", text.variant),
-                    source: specialise(&text.source, &[(constant, value.to_owned())]),
+                    source: specialise(&text.source, &[(constant, value.clone())]),
                 })
             });
             texts = all.collect();

@@ -2,11 +2,10 @@
 
 use super::Normaliser;
 use crate::buffer::{Matrix, Operand, View};
+use crate::kernels::activation::with_activation;
 use crate::kernels::column_sum::{partial_groups, sum_columns};
 use crate::kernels::host::Memory;
-use crate::kernels::parallel::{
-    self, Columns, chunks_of, each_column, each_part, piece, with_activation,
-};
+use crate::kernels::parallel::{self, Columns, chunks_of, each_column, each_part, piece};
 use crate::kernels::{Activation, Dispatch, Kernel, ROWS_PER_BLOCK, linear_groups, shader};
 use crate::scalar::Scalar;
 
