@@ -247,7 +247,7 @@ impl Recipe {
             "vae" => read_as(origin, text, Settings::Vae),
             "classifier" => read_as(origin, text, Settings::Classifier),
             kind => {
-                let similarity = |known: &&str| strsim::jaro(known, kind);
+                let similarity = |known: &&str| strsim::normalized_damerau_levenshtein(known, kind);
                 let nearest = Settings::KINDS
                     .into_iter()
                     .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
