@@ -15,6 +15,7 @@ use crate::data::Selection;
 use crate::data::draws::Sampling;
 use crate::models::Settings;
 
+mod hint;
 mod train;
 
 pub use train::{OptimiserName, Schedule, Train};
@@ -62,12 +63,14 @@ pub enum RecipeError {
         source: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("recipe {origin}: {message}")]
+    #[error("recipe {origin}: {message}\nhint: {hint}")]
     Parse {
         /// File or built-in name.
         origin: String,
         /// Line, key, value and what was expected.
         message: String,
+        /// What to type.
+        hint: String,
     },
     /// `[data]` makes no sense.
     #[error("recipe {origin}: {source}")]
@@ -78,7 +81,7 @@ pub enum RecipeError {
         source: Box<DataError>,
     },
     /// A value out of range.
-    #[error("recipe {origin}: `{key} = {value}`: expected {expected}")]
+    #[error("recipe {origin}: `{key} = {value}`: expected {expected}\nhint: {hint}")]
     Value {
         /// File or built-in name.
         origin: String,
@@ -88,6 +91,8 @@ pub enum RecipeError {
         value: String,
         /// What it may say.
         expected: String,
+        /// What to type.
+        hint: String,
     },
 }
 
@@ -180,7 +185,8 @@ pub enum Normalise {
 
 /// What `model.kind` says; an autoencoder if there is no such key.
 fn kind(origin: &str, text: &str) -> Result<String, RecipeError> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| parse_error(origin, &error))?;
+    let table: toml::Table =
+        toml::from_str(text).map_err(|error| parse_error(origin, &error, "autoencoder"))?;
     let kind = table.get("model").and_then(|model| model.get("kind"));
     Ok(match kind {
         None => "autoencoder".to_owned(),
@@ -189,13 +195,15 @@ fn kind(origin: &str, text: &str) -> Result<String, RecipeError> {
     })
 }
 
-/// Reads a recipe whose model is of kind `M`.
+/// Reads a recipe whose model is of a kind, whose table `M` is.
 fn read_as<M: DeserializeOwned>(
     origin: &str,
     text: &str,
+    kind: &str,
     settings: fn(M) -> Settings,
 ) -> Result<Recipe, RecipeError> {
-    let recipe: Recipe<M> = toml::from_str(text).map_err(|error| parse_error(origin, &error))?;
+    let recipe: Recipe<M> =
+        toml::from_str(text).map_err(|error| parse_error(origin, &error, kind))?;
     Ok(Recipe {
         name: recipe.name,
         description: recipe.description,
@@ -207,10 +215,12 @@ fn read_as<M: DeserializeOwned>(
     })
 }
 
-fn parse_error(origin: &str, error: &toml::de::Error) -> RecipeError {
+/// What the parser says of a recipe whose model is of a kind.
+fn parse_error(origin: &str, error: &toml::de::Error, kind: &str) -> RecipeError {
     RecipeError::Parse {
         origin: origin.to_owned(),
         message: error.to_string().trim_end().to_owned(),
+        hint: hint::of_parser(error.message(), kind),
     }
 }
 
@@ -242,24 +252,19 @@ impl Recipe {
 
     /// Parses and checks a recipe; `origin` is named in errors.
     pub fn parse(origin: &str, text: &str) -> Result<Recipe, RecipeError> {
-        let recipe = match kind(origin, text)?.as_str() {
-            "autoencoder" => read_as(origin, text, Settings::Autoencoder),
-            "vae" => read_as(origin, text, Settings::Vae),
-            "classifier" => read_as(origin, text, Settings::Classifier),
+        let kind = kind(origin, text)?;
+        let recipe = match kind.as_str() {
+            "autoencoder" => read_as(origin, text, &kind, Settings::Autoencoder),
+            "vae" => read_as(origin, text, &kind, Settings::Vae),
+            "classifier" => read_as(origin, text, &kind, Settings::Classifier),
             kind => {
-                let similarity = |known: &&str| strsim::normalized_damerau_levenshtein(known, kind);
-                let nearest = Settings::KINDS
-                    .into_iter()
-                    .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+                let nearest = hint::nearest(kind, Settings::KINDS).expect("there are kinds");
                 Err(RecipeError::Value {
                     origin: origin.to_owned(),
                     key: "model.kind",
                     value: format!("{kind:?}"),
-                    expected: format!(
-                        "one of {}\nhint: kind = {:?}",
-                        Settings::KINDS.join(", "),
-                        nearest.expect("there are kinds")
-                    ),
+                    expected: format!("one of {}", Settings::KINDS.join(", ")),
+                    hint: format!("kind = {nearest:?}"),
                 })
             }
         }?;
@@ -275,6 +280,7 @@ impl Recipe {
                 key,
                 value,
                 expected: expected.to_owned(),
+                hint: hint::example(key).to_owned(),
             })
         };
         self.data.check().map_err(|source| RecipeError::Data {

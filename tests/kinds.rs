@@ -134,24 +134,47 @@ fn what_a_kind_does_not_take_is_refused_with_a_hint() {
             &["model.kind = \"vea\"", "hint: kind = \"vae\""][..],
         ),
         (
+            "kind = \"VAE\"\ncode = 6\n",
+            &["model.kind = \"VAE\"", "hint: kind = \"vae\""][..],
+        ),
+        (
             "kind = \"vae\"\ncode = 6\nloss = \"bce\"\n",
-            &["loss", "beta"][..],
+            &[
+                "loss",
+                "hint: `loss` is a key of [model] with kind = \"autoencoder\"",
+            ][..],
+        ),
+        (
+            "kind = \"vae\"\n",
+            &["missing field `code`", "hint: add `code`"][..],
+        ),
+        (
+            "code = 6\nactivation = \"leaky_relu\"\n",
+            &["leaky_relu", "hint: \"leaky-relu\""][..],
+        ),
+        (
+            "kind = \"classifier\"\nhidden = [4]\ndropout = 1.0\n",
+            &["kinds.toml", "model.dropout = 1", "hint: dropout = 0.5"][..],
+        ),
+        (
+            "kind = \"classifier\"\nhidden = [4]\ndropout = 0.5\nweights = \"a\"\n",
+            &["model.dropout = 0.5", "beside `model.weights`", "hint: "][..],
         ),
         (
             "kind = \"classifier\"\nhidden = [4]\nbeta = 2.0\n",
-            &["beta", "dropout"][..],
+            &["hint: `beta` is a key of [model] with kind = \"vae\""][..],
         ),
         (
             "kind = \"classifier\"\nhidden = [4]\nfrozen = true\n",
-            &["model.frozen = true", "model.weights"][..],
+            &["model.frozen = true", "hint: weights = \"runs/"][..],
         ),
         (
             "code = 6\ntied = true\nconvolutions = [{ channels = 4, kernel = 3 }]\n",
-            &["model.tied = true", "model.convolutions"][..],
+            &["model.tied = true", "model.convolutions", "hint: "][..],
         ),
         (
             "kind = \"vae\"\ncode = 6\nbeta = -1.0\n",
-            &["model.beta = -1"][..],
+            &["model.beta = -1", "hint: beta = 1.0"][..],
         ),
     ] {
         let message = refused(model);
@@ -189,6 +212,21 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
         "{text}"
     );
 
+    for (model, parts) in [
+        (
+            format!("hidden = [40]\nactivation = \"gelu\"\nweights = {path:?}"),
+            ["its activation is relu, the recipe's gelu", "hint: "],
+        ),
+        (
+            "hidden = [40]\nweights = \"nowhere/model.safetensors\"".to_owned(),
+            ["`model.weights` names nowhere/model.safetensors", "hint: "],
+        ),
+    ] {
+        let recipe = with_model(&format!("kind = \"classifier\"\n{model}\n"));
+        let text = message(trainer(&recipe, &data));
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+
     let mut recipe = small();
     recipe.train.batch = 0;
     let text = message(trainer(&recipe, &data));
@@ -206,5 +244,43 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
     assert!(
         text.contains("28×29×1") && text.contains("28×28×1"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_one_of_this_run_is_refused() {
+    let (recipe, data) = (small(), digits());
+    let mut trainer = trainer(&recipe, &data).expect("fits");
+    trainer.run_steps(3).expect("runs");
+    let good = trainer.checkpoint().expect("readable");
+    let resumed = |checkpoint| {
+        Trainer::new(
+            &recipe,
+            data.training(),
+            data.held_out(),
+            &cpu(),
+            Some(checkpoint),
+        )
+    };
+    assert!(resumed(good.clone()).is_ok());
+    for (epoch, position, step) in [(0, 3, 4), (1, 3, 3), (0, 1000, 1000), (usize::MAX, 3, 3)] {
+        let mut bad = good.clone();
+        bad.progress.epoch = epoch;
+        bad.progress.position = position;
+        bad.progress.step = step;
+        let error = resumed(bad).err().expect("refused").to_string();
+        assert!(error.contains("an epoch has"), "{error}");
+    }
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.safetensors");
+    let mut weights = good.weights.clone();
+    weights.tensors[0].values[5] = f32::NAN;
+    weights.save(&path, &recipe, 3).expect("written");
+    let error = Weights::load(&path).expect_err("refused").to_string();
+    let name = &weights.tensors[0].name;
+    assert!(
+        error.contains("model.safetensors") && error.contains(name) && error.contains("NaN"),
+        "{error}"
     );
 }

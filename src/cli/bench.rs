@@ -47,8 +47,8 @@ pub struct Options {
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',')]
     devices: Vec<Choice>,
     /// CPU threads; 0 means one per core
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(..=4096))]
+    threads: u16,
     /// dense, conv or both; of `kernels` and `step`
     #[arg(long = "workload", value_name = "NAME", value_delimiter = ',')]
     workloads: Vec<Workload>,
@@ -208,13 +208,13 @@ impl Options {
     fn machines(&self) -> Result<Vec<Machine>, Failure> {
         let mut backends = Vec::new();
         for choice in &self.devices {
-            let selected = select(choice, self.threads)?;
+            let selected = select(choice, self.threads.into())?;
             eprintln!("device: {}", selected.reason);
             backends.push(selected.backend);
         }
         if self.devices.is_empty() {
-            backends.push(select(&Choice::Cpu, self.threads)?.backend);
-            let selected = select(&Choice::Auto, self.threads)?;
+            backends.push(select(&Choice::Cpu, self.threads.into())?.backend);
+            let selected = select(&Choice::Auto, self.threads.into())?;
             eprintln!("device: {}", selected.reason);
             if matches!(selected.backend, Backend::Gpu(_)) {
                 backends.push(selected.backend);

@@ -37,8 +37,8 @@ pub struct Options {
     /// A recipe's model, built in or from a file; may be given several times
     #[arg(long = "recipe", value_name = "NAME|FILE")]
     recipes: Vec<String>,
-    /// cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-naive, gpu-checked, or part of an adapter's name; without it the
-    /// first three
+    /// cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-naive, gpu-checked, or part of an adapter's name;
+    /// without it cpu-f64, cpu-f32 and, if there is one, gpu
     #[arg(long = "device", value_name = "DEVICE", value_delimiter = ',')]
     devices: Vec<String>,
     /// Random shapes of each layer with each activation

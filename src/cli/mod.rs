@@ -98,14 +98,14 @@ struct DeviceOptions {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: Choice,
     /// CPU threads; 0 means one per core. The results are the same for any number
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(..=4096))]
+    threads: u16,
 }
 
 impl DeviceOptions {
     /// Opens the device and says on standard error which one it is, and why.
     fn open(&self) -> Result<Selected, Failure> {
-        let selected = select(&self.device, self.threads)?;
+        let selected = select(&self.device, self.threads.into())?;
         eprintln!("device: {}", selected.reason);
         Ok(selected)
     }

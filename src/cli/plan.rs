@@ -16,7 +16,7 @@ use super::{Done, Failure, print, table};
 #[command(after_help = "Examples:
   diabolo plan mnist-dense                   every launch of a training step, and the rest
   diabolo plan mnist-vae --routine train     the training step alone
-  diabolo plan images-conv --image 64x64x3   for images whose size the recipe leaves open
+  diabolo plan mine.toml --image 64x64x3     for images whose size the recipe leaves open
   diabolo plan mnist-conv --json | jq '.routines[0].launches[] | select(.dropped)'
 
 A launch is dropped when no later launch and no one on the host reads what it writes: the gradient of
@@ -57,6 +57,15 @@ const CLASSES: usize = 10;
 
 pub fn plan(options: &Options) -> Result<Done, Failure> {
     let recipe = Recipe::load(&options.recipe)?;
+    if let (Some(image), Some(asked)) = (recipe.data.image(), options.image)
+        && image != asked
+    {
+        return Err(format!(
+            "--image {asked}: recipe {} says that its images are {image}\nhint: leave --image out",
+            recipe.name
+        )
+        .into());
+    }
     let Some(image) = recipe.data.image().or(options.image) else {
         return Err(format!(
             "recipe {} does not say how large its images are\nhint: --image HxWxC, such as --image \

@@ -100,6 +100,12 @@ impl Settings {
                 )
             })
         };
+        let begun = || {
+            let expected = "no dropout beside `model.weights`: its layers count in the names of tensors, \
+                            and a trained encoder has none";
+            let fits = self.dropout == 0.0 || self.weights.is_none();
+            (!fits).then(|| ("model.dropout", self.dropout.to_string(), expected))
+        };
         let frozen = || {
             let expected = "`model.weights` beside it: a frozen encoder learns nothing, so it has to \
                             be a trained one";
@@ -110,6 +116,7 @@ impl Settings {
             .or_else(code)
             .or_else(convolutions)
             .or_else(dropout)
+            .or_else(begun)
             .or_else(frozen)
     }
 }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_aux::serde_introspection::serde_introspect;
 use thiserror::Error;
 
 use crate::buffer::{Matrix, View};
@@ -123,6 +124,16 @@ impl Settings {
     /// The kinds there are.
     pub const KINDS: [&str; 3] = ["autoencoder", "vae", "classifier"];
 
+    /// The keys of a kind's table; none if there is no such kind.
+    pub fn keys(kind: &str) -> &'static [&'static str] {
+        match kind {
+            "autoencoder" => serde_introspect::<autoencoder::Settings>(),
+            "vae" => serde_introspect::<vae::Settings>(),
+            "classifier" => serde_introspect::<classifier::Settings>(),
+            _ => &[],
+        }
+    }
+
     /// Which kind it is.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -154,6 +165,33 @@ impl Settings {
             Settings::Classifier(settings) => Some((settings.weights.as_deref()?, "encoder.")),
             Settings::Autoencoder(_) | Settings::Vae(_) => None,
         }
+    }
+
+    /// What keeps the encoder of another model from being this one's, in a sentence: what the shapes of
+    /// their tensors do not show.
+    pub fn misfit_of_encoder(&self, other: &Settings) -> Option<String> {
+        let Settings::Classifier(settings) = self else {
+            return None;
+        };
+        let (convolutions, activation, code_activation) = match other {
+            Settings::Autoencoder(s) => (&s.convolutions, s.activation, s.code_activation),
+            Settings::Classifier(s) => (&s.convolutions, s.activation, s.code_activation),
+            Settings::Vae(_) => return Some("it is of kind \"vae\"".to_owned()),
+        };
+        if settings.convolutions != *convolutions {
+            return Some("its convolutions are not the recipe's".to_owned());
+        }
+        if settings.activation != activation {
+            let (there, here) = (activation.name(), settings.activation.name());
+            return Some(format!("its activation is {there}, the recipe's {here}"));
+        }
+        if settings.code.is_some() && settings.code_activation != code_activation {
+            let (there, here) = (code_activation.name(), settings.code_activation.name());
+            return Some(format!(
+                "its code_activation is {there}, the recipe's {here}"
+            ));
+        }
+        None
     }
 
     /// The first value out of range.

@@ -254,6 +254,26 @@ pub struct Progress {
     pub step: u64,
 }
 
+impl Progress {
+    /// What keeps it from being that of a run with `steps` steps an epoch, in a sentence.
+    fn misfit(&self, steps: usize) -> Option<String> {
+        let Progress {
+            epoch,
+            position,
+            step,
+        } = *self;
+        let before = epoch.checked_mul(steps);
+        let done = before.and_then(|before| before.checked_add(position));
+        let fits = position <= steps && done.is_some_and(|done| done as u64 == step);
+        (!fits).then(|| {
+            format!(
+                "it stands {position} steps behind epoch {epoch} and {step} behind the beginning, \
+                 and an epoch has {steps}: these are other training images"
+            )
+        })
+    }
+}
+
 /// Everything a run needs to go on as if it had never stopped.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -314,7 +334,9 @@ impl Checkpoint {
     pub fn misfit(&self, program: &Program) -> Option<String> {
         let state = optimiser_state(&program.groups, &program.tensors);
         let of_weights = self.weights.misfit(&program.tensors);
-        of_weights.or_else(|| misfit(&self.state, &state))
+        of_weights
+            .or_else(|| misfit(&self.state, &state))
+            .or_else(|| self.progress.misfit(program.steps))
     }
 
     /// The values of a note; none if there is no such note.

@@ -19,6 +19,8 @@ pub use metrics::{EpochRecord, Metrics, NoteValues};
 pub use program::{DataShape, EvaluationPass, Program, noise};
 pub use trainer::{Observer, Outcome, Silent, Trainer};
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::data::DataError;
@@ -90,9 +92,21 @@ pub enum TrainError {
     /// Weights of another model.
     #[error("these weights are of another model than the recipe's: {0}")]
     OtherModel(String),
+    /// The trained encoder that a classifier is to begin with cannot be had.
+    #[error(
+        "`model.weights` names {path}: {source}\nhint: weights = \"runs/mnist-dense-0/model.safetensors\", \
+         a file that `diabolo run` or `diabolo import` wrote"
+    )]
+    EncoderFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<CheckpointError>,
+    },
     /// A model is asked for something it is not made for.
     #[error(
-        "a model of kind \"{kind}\" cannot {}: it can {}",
+        "a model of kind \"{kind}\" cannot {}: it can {}\nhint: take a run of another kind: autoencoders \
+         and variational autoencoders restore, classifiers classify",
         which.name(),
         uses.iter().map(|which| which.name()).collect::<Vec<_>>().join(" and ")
     )]

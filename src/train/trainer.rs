@@ -340,10 +340,20 @@ fn check(batch: usize, train: &Examples, held_out: &Examples) -> Result<(), Trai
 fn first_weights(recipe: &Recipe, program: &Program, task: Task) -> Result<Weights, TrainError> {
     let mut weights = Weights::initial(&program.tensors, task, recipe.train.seed);
     if let Some((path, prefix)) = recipe.model.begins_with() {
-        let (trained, _) = Weights::load(path)?;
-        weights.take_over(&trained, prefix).map_err(|reason| {
+        let loaded = Weights::load(path).map_err(|source| TrainError::EncoderFile {
+            path: path.to_owned(),
+            source: Box::new(source),
+        });
+        let (trained, of_recipe) = loaded?;
+        let misfit = recipe.model.misfit_of_encoder(&of_recipe.model);
+        let taken = misfit.map_or_else(|| weights.take_over(&trained, prefix), Err);
+        taken.map_err(|reason| {
             let path = path.display();
-            TrainError::OtherModel(format!("{path}, which `model.weights` names: {reason}"))
+            TrainError::OtherModel(format!(
+                "`model.weights` names {path}, but {reason}\nhint: give `model` the convolutions, \
+                 widths and activations of that run's recipe.toml, or name another run's \
+                 model.safetensors"
+            ))
         })?;
     }
     Ok(weights)

@@ -183,10 +183,17 @@ impl File {
                 view.shape()
             )));
         }
+        let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(CheckpointError::Shape {
+                path: self.path.clone(),
+                reason: format!("tensor `{name}` has the value {value}"),
+            });
+        }
         Ok(Stored {
             name: name.to_owned(),
             shape: shape.to_vec(),
-            values: bytemuck::pod_collect_to_vec(view.data()),
+            values,
         })
     }
 

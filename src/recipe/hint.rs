@@ -1,0 +1,85 @@
+//! What to type where a recipe is wrong.
+
+use crate::models::Settings;
+
+/// A line that says something right for a key.
+pub(super) fn example(key: &str) -> &'static str {
+    match key {
+        "name" => "name = \"mine-1\"",
+        "model.hidden" => "hidden = [512, 256]",
+        "model.code" => "code = 64",
+        "model.convolutions.channels"
+        | "model.convolutions.kernel"
+        | "model.convolutions.stride"
+        | "model.convolutions.dilation"
+        | "model.convolutions.padding" => {
+            "convolutions = [{ channels = 32, kernel = 3, stride = 2 }]"
+        }
+        "model.tied" => "take `tied` or the convolutions away",
+        "model.beta" => "beta = 1.0",
+        "model.dropout" => "dropout = 0.5, without `weights`",
+        "model.frozen" => "weights = \"runs/mnist-dense-0/model.safetensors\"",
+        "noise.gaussian" => "gaussian = 0.5",
+        "noise.shift" => "shift = 2.0",
+        "noise.rotation" => "rotation = 10.0",
+        "noise.scale" => "scale = 0.1",
+        "noise.shear" => "shear = 0.2",
+        "noise.masking" => "masking = 0.25",
+        "train.epochs" => "epochs = 10",
+        "train.batch" => "batch = 128",
+        "train.learning_rate" => "learning_rate = 1e-3",
+        "train.warmup_steps" => "warmup_steps = 100",
+        "train.seed" => "seed = 0",
+        "train.weight_decay" => "optimiser = \"adamw\", weight_decay = 0.01",
+        "train.momentum" => "optimiser = \"sgd\", momentum = 0.9",
+        "train.nesterov" => "optimiser = \"sgd\", momentum = 0.9",
+        "train.decay_from" => "schedule = \"linear\", decay_from = 0.5",
+        "train.clip_norm" => "clip_norm = 1.0",
+        "evaluate.labels" => "labels = [50, 200, 1000]",
+        "evaluate.draws" => "draws = 100",
+        "evaluate.noise_levels" => "noise_levels = [0.25, 0.5]",
+        _ => "`diabolo recipes show mnist-dense` prints a whole recipe",
+    }
+}
+
+/// The known word that is nearest to one, by letters to change, whatever their case.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let similarity = |known: &str| strsim::normalized_damerau_levenshtein(known, &word);
+    known
+        .into_iter()
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+}
+
+/// What to do about what the parser says of a recipe whose model is of this kind.
+pub(super) fn of_parser(message: &str, kind: &str) -> String {
+    let quoted = |message: &'_ str| -> Vec<String> {
+        let words = message.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let words = quoted(message);
+    let Some((key, known)) = words.split_first() else {
+        return example("").to_owned();
+    };
+    if message.contains("missing field") {
+        return format!("add `{key}`; {}", example(""));
+    }
+    if message.contains("unknown variant") {
+        let known = nearest(key, known.iter().map(String::as_str));
+        return known.map_or_else(|| example("").to_owned(), |known| format!("\"{known}\""));
+    }
+    if !message.contains("unknown field") {
+        return example("").to_owned();
+    }
+    if Settings::keys(kind).contains(&key.as_str()) {
+        return format!("`{key}` is a key of [model]");
+    }
+    let other = |kind: &&str| Settings::keys(kind).contains(&key.as_str());
+    if let Some(other) = Settings::KINDS.iter().find(|kind| other(kind)) {
+        return format!("`{key}` is a key of [model] with kind = \"{other}\"");
+    }
+    match nearest(key, known.iter().map(String::as_str)) {
+        Some(known) => format!("did you mean `{known}`? {}", example("")),
+        None => example("").to_owned(),
+    }
+}
