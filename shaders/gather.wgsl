@@ -23,8 +23,6 @@ struct Dims {
     shear: f32,
 }
 
-const GAUSSIAN: bool = true;
-const MASKING: bool = true;
 const WARP: bool = true;
 
 @group(0) @binding(0) var<uniform> dims: Dims;
@@ -84,16 +82,8 @@ fn element(block: u32) {
     }
     let position = clock[0];
     let step = clock[1];
-    var noise = vec4(0.0);
-    if GAUSSIAN {
-        let words = philox(vec4(block, step, dims.gaussian_stream, 0u), dims.key);
-        noise = dims.sigma * vec4(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
-    }
-    var keep = vec4(true);
-    if MASKING {
-        let words = philox(vec4(block, step, dims.masking_stream, 0u), dims.key);
-        keep = words >= vec4(dims.mask_below);
-    }
+    let noise = gaussian_noise(block, step);
+    let keep = kept(block, step);
     for (var i = 0u; i < min(4u, elements - first); i++) {
         let element = first + i;
         let image = order[position * dims.rows + element / dims.features];

@@ -147,7 +147,8 @@ fn batch_parts<'a, T>(
 
 impl Kernel for Gather {
     const NAME: &'static str = "gather";
-    const SHADER: &'static str = shader!([] "shared/element", "shared/random", "gather");
+    const SHADER: &'static str =
+        shader!([] "shared/element", "shared/random", "shared/noise", "gather");
 
     fn operands(&self) -> Vec<Operand> {
         vec![

@@ -14,7 +14,7 @@ use crate::kernels::parallel::{self, each_part};
 use crate::kernels::{Dispatch, Kernel, linear_groups, shader};
 use crate::scalar::Scalar;
 
-/// See the [module](self).
+/// A batch of rows of reals, and a noisy copy of it.
 ///
 /// Panics when it is executed if its noise is to distort: rows are no images.
 #[derive(Clone, Debug)]
@@ -41,7 +41,8 @@ impl GatherRows {
 
 impl Kernel for GatherRows {
     const NAME: &'static str = "gather_rows";
-    const SHADER: &'static str = shader!([] "shared/element", "shared/random", "gather_rows");
+    const SHADER: &'static str =
+        shader!([] "shared/element", "shared/random", "shared/noise", "gather_rows");
 
     fn operands(&self) -> Vec<Operand> {
         vec![
