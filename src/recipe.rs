@@ -47,12 +47,17 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 #[derive(Debug, Error)]
 pub enum RecipeError {
     /// Neither a built-in name nor a file.
-    #[error("no recipe `{asked}`: it is neither a file nor one of the built-in recipes ({known})")]
+    #[error(
+        "no recipe `{asked}`: it is neither a file nor one of the built-in recipes ({known})\n\
+         hint: did you mean {nearest}?"
+    )]
     Unknown {
         /// What was asked for.
         asked: String,
         /// Names there are.
         known: String,
+        /// The one most like what was asked for.
+        nearest: &'static str,
     },
     /// The file could not be read.
     #[error("cannot read recipe {path}: {source}")]
@@ -234,9 +239,10 @@ impl Recipe {
         if path.is_file() {
             return Recipe::read(path);
         }
-        let names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&'static str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         Err(RecipeError::Unknown {
             asked: name_or_path.to_owned(),
+            nearest: hint::nearest(name_or_path, names.iter().copied()).expect("there are recipes"),
             known: names.join(", "),
         })
     }

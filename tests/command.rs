@@ -452,6 +452,20 @@ fn help_has_examples_for_every_command() {
     }
     assert!(succeed(folder.path(), &["--help"]).contains("Exit codes"));
     assert!(succeed(folder.path(), &["recipes"]).contains("mnist-dense"));
+    let checked = succeed(
+        folder.path(),
+        &["recipes", "check", "mnist-vae", "small.toml"],
+    );
+    assert!(
+        checked.contains("mnist-vae: right: vae of images of 28×28×1, "),
+        "{checked}"
+    );
+    assert_eq!(checked.lines().count(), 2);
+    let error = fail(
+        folder.path(),
+        &["recipes", "check", "small.toml", "mnist-dens"],
+    );
+    assert!(error.contains("hint: did you mean mnist-dense?"), "{error}");
     let shown = succeed(folder.path(), &["recipes", "show", "mnist-dense"]);
     assert!(shown.contains("[noise]"));
 }

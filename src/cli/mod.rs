@@ -14,6 +14,7 @@ mod progress;
 mod recipes;
 mod run;
 mod scaling;
+mod shape;
 mod table;
 mod trace;
 

@@ -8,8 +8,9 @@ use diabolo::image::ImageShape;
 use diabolo::machine::memory_limit;
 use diabolo::recipe::Recipe;
 use diabolo::report::{LaunchListing, PlanListing};
-use diabolo::train::{DataShape, Program};
+use diabolo::train::Program;
 
+use super::shape::data_shape;
 use super::{Done, Failure, print, table};
 
 #[derive(Args)]
@@ -50,37 +51,9 @@ enum DeviceKind {
     GpuNaive,
 }
 
-/// Images of a data set that does not say how many it has.
-const IMAGES: usize = 10_000;
-/// Classes of a data set that does not say how many it has.
-const CLASSES: usize = 10;
-
 pub fn plan(options: &Options) -> Result<Done, Failure> {
     let recipe = Recipe::load(&options.recipe)?;
-    if let (Some(image), Some(asked)) = (recipe.data.image(), options.image)
-        && image != asked
-    {
-        return Err(format!(
-            "--image {asked}: recipe {} says that its images are {image}\nhint: leave --image out",
-            recipe.name
-        )
-        .into());
-    }
-    let Some(image) = recipe.data.image().or(options.image) else {
-        return Err(format!(
-            "recipe {} does not say how large its images are\nhint: --image HxWxC, such as --image \
-             64x64x3",
-            recipe.name
-        )
-        .into());
-    };
-    let [train, held_out] = recipe.data.counts().unwrap_or([IMAGES; 2]);
-    let shape = DataShape {
-        train: train.max(recipe.train.batch),
-        held_out,
-        image,
-        classes: recipe.data.classes().unwrap_or(CLASSES),
-    };
+    let shape = data_shape(&recipe, options.image)?;
     let program = Program::new(&recipe, shape, memory_limit())?;
     let gpu = match options.device {
         DeviceKind::GpuNaive => GpuOptions::naive(),

@@ -2,15 +2,23 @@
 
 use clap::{Args, Subcommand};
 
+use diabolo::emit::Role;
+use diabolo::image::ImageShape;
+use diabolo::machine::memory_limit;
 use diabolo::recipe::{BUILT_IN, Recipe};
+use diabolo::train::Program;
 
+use super::shape::data_shape;
 use super::{Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
   diabolo recipes
   diabolo recipes show mnist-dense > mine.toml    a start for one's own
-  diabolo run mine.toml")]
+  diabolo recipes check mine.toml                 every key and every layer, without training
+  diabolo run mine.toml
+
+Exit codes of `check`: 0 every recipe is right, 1 one is not.")]
 pub struct Options {
     #[command(subcommand)]
     command: Option<Command>,
@@ -26,12 +34,25 @@ enum Command {
         /// Built-in name or path
         name: String,
     },
+    /// Say whether recipes are right, and how large their models are, without training
+    Check {
+        /// Built-in names or paths
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Height, width and channels of the images, where a recipe's data set leaves them open
+        #[arg(long, value_name = "HxWxC")]
+        image: Option<ImageShape>,
+    },
 }
 
 pub fn recipes(options: &Options) -> Result<Done, Failure> {
-    if let Some(Command::Show { name }) = &options.command {
-        print(Recipe::load(name)?.to_toml().trim_end())?;
-        return Ok(Done::Fully);
+    match &options.command {
+        Some(Command::Show { name }) => {
+            print(Recipe::load(name)?.to_toml().trim_end())?;
+            return Ok(Done::Fully);
+        }
+        Some(Command::Check { names, image }) => return check(names, *image),
+        None => {}
     }
     let recipes = BUILT_IN
         .iter()
@@ -47,4 +68,37 @@ pub fn recipes(options: &Options) -> Result<Done, Failure> {
     }
     print(table)?;
     Ok(Done::Fully)
+}
+
+/// Checks every recipe; the error is about the first wrong one, and the others are said too.
+fn check(names: &[String], image: Option<ImageShape>) -> Result<Done, Failure> {
+    let mut wrong = Vec::new();
+    for name in names {
+        match describe(name, image) {
+            Ok(description) => print(format!("{name}: {description}"))?,
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(Done::Fully)
+    } else {
+        Err(wrong.join("\n").into())
+    }
+}
+
+/// What a recipe would train.
+fn describe(name: &str, image: Option<ImageShape>) -> Result<String, Failure> {
+    let recipe = Recipe::load(name)?;
+    let shape = data_shape(&recipe, image)?;
+    let program = Program::new(&recipe, shape, memory_limit())
+        .map_err(|error| format!("recipe {name}: {error}"))?;
+    let learnt = program.tensors.iter();
+    let learnt = learnt.filter(|tensor| tensor.role == Role::Parameter);
+    let parameters: usize = learnt.map(|tensor| tensor.value.len).sum();
+    let launches = program.plan.launches(program.train).len();
+    Ok(format!(
+        "right: {} of images of {}, {parameters} parameters, {launches} launches a step",
+        recipe.model.kind(),
+        shape.image
+    ))
 }
