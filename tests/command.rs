@@ -433,6 +433,22 @@ fn a_run_on_a_gpu_names_its_adapter_and_repeats_its_weights() {
 }
 
 #[test]
+fn shells_and_manuals_know_every_command() {
+    let folder = small_folder();
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = succeed(folder.path(), &["completions", shell]);
+        assert!(completions.contains("gradcheck"), "{shell}");
+    }
+    succeed(folder.path(), &["man", "--out", "pages"]);
+    let page = |name: &str| {
+        let path = folder.path().join("pages").join(name);
+        std::fs::read_to_string(path).expect("a page")
+    };
+    assert!(page("diabolo.1").contains("lockstep"));
+    assert!(page("diabolo-run.1").contains("resume"));
+}
+
+#[test]
 fn help_has_examples_for_every_command() {
     let folder = small_folder();
     for command in [
@@ -446,6 +462,8 @@ fn help_has_examples_for_every_command() {
         "import",
         "gradcheck",
         "lockstep",
+        "completions",
+        "man",
     ] {
         let help = succeed(folder.path(), &[command, "--help"]);
         assert!(help.contains("Examples:"), "{command}");

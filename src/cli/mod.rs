@@ -15,6 +15,7 @@ mod recipes;
 mod run;
 mod scaling;
 mod shape;
+mod shell;
 mod table;
 mod trace;
 
@@ -24,7 +25,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
@@ -90,6 +91,10 @@ enum Command {
     Trace(trace::Options),
     /// Measure how time and memory grow with batch, width, data, references and labels
     Scaling(scaling::Options),
+    /// Print what a shell needs to complete the commands
+    Completions(shell::CompletionOptions),
+    /// Write manual pages
+    Man(shell::ManOptions),
 }
 
 /// Where to compute.
@@ -205,6 +210,8 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => bench::bench(&options),
         Command::Trace(options) => trace::run(&options),
         Command::Scaling(options) => scaling::scaling(&options),
+        Command::Completions(options) => shell::completions(&options, Cli::command()),
+        Command::Man(options) => shell::man(&options, Cli::command()),
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,
