@@ -54,18 +54,29 @@ fn a_run_leaves_everything_it_promises() {
     assert!(summary["adapter"].is_null());
     assert_eq!(summary["weights_sha256"].as_str().map(str::len), Some(64));
     let rows = summary["few_label"].as_array().expect("rows");
-    assert_eq!(rows.len(), 3 * 2 * 2);
-    let row = &rows[0];
-    assert_eq!(
-        (&row["labels"], &row["draws"], &row["k"]),
-        (&20.into(), &4.into(), &1.into())
-    );
-    for key in ["raw", "features"] {
-        let mean = row[key]["mean"].as_f64().expect("a number");
+    assert_eq!(rows.len(), 3 * 2 * 2 * 2);
+    for (row, representation) in rows.iter().zip(["pixels", "features"]) {
+        assert_eq!(row["representation"], representation);
+        assert_eq!(row["judge"], "knn-1-euclidean");
+        assert_eq!((&row["labels"], &row["draws"]), (&20.into(), &4.into()));
+        let mean = row["mean"].as_f64().expect("a number");
         assert!((0.1..=1.0).contains(&mean), "better than chance: {row}");
-        assert!(row[key]["sd"].as_f64().is_some());
+        assert!(row["sd"].as_f64().is_some());
     }
-    assert_eq!(row["gain"]["ci95"].as_array().map(Vec::len), Some(2));
+    assert!(rows[0]["gain"].is_null());
+    assert_eq!(rows[1]["gain"]["ci95"].as_array().map(Vec::len), Some(2));
+
+    // The summary is computed from the rows of the measurements.
+    let mut measurements = csv::Reader::from_path(run.join("measurements.csv")).expect("written");
+    let values: Vec<f64> = measurements
+        .records()
+        .map(|record| record.expect("a row"))
+        .filter(|row| [&row[3], &row[4], &row[5]] == ["features", "knn-1-euclidean", "20"])
+        .map(|row| row[7].parse().expect("a number"))
+        .collect();
+    assert_eq!(values.len(), 4);
+    let mean = rows[1]["mean"].as_f64().expect("a number");
+    assert!((values.iter().sum::<f64>() / 4.0 - mean).abs() < 1e-12);
 
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("written");
     assert_eq!(metrics.lines().count(), 3);

@@ -4,8 +4,6 @@
 mod adapter;
 mod common;
 
-use std::sync::atomic::AtomicBool;
-
 use common::{digits, small, small_conv};
 use diabolo::device::Backend;
 use diabolo::device::gpu::{Counters, GpuOptions};
@@ -69,10 +67,9 @@ fn epochs_create_nothing_and_wait_only_for_what_they_read() {
     let before = counters(&mut trainer);
     let outcome = trainer
         .run(
-            &folder.path().join("checkpoint"),
+            Some(&folder.path().join("checkpoint")),
             &mut metrics,
             &mut Silent,
-            &AtomicBool::new(false),
         )
         .expect("trains");
     assert_eq!(outcome, Outcome::Finished);

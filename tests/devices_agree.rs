@@ -12,9 +12,10 @@ use diabolo::data::Dataset;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::{GpuContext, GpuOptions};
-use diabolo::evaluate::{FewLabel, few_label};
+use diabolo::evaluate::{FewLabel, Judge, Knn, Labels, Origin, Representation, few_label};
 use diabolo::kernels::loss::Loss;
 use diabolo::models::Use;
+use diabolo::progress::unwatched;
 use diabolo::recipe::Recipe;
 use diabolo::train::{Checkpoint, Inference, Progress, Trainer};
 
@@ -179,7 +180,7 @@ fn features_and_accuracies_agree() {
     let encode = |backend: &Backend| {
         let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
         inference
-            .apply(Use::Encode, &data.test, |_| ())
+            .apply(Use::Encode, &data.test, &mut unwatched)
             .expect("runs")
     };
     let (on_cpu, on_gpu) = (encode(&cpu()), encode(&gpu));
@@ -195,15 +196,21 @@ fn features_and_accuracies_agree() {
         seed: 3,
     };
     let judge = |backend: &Backend| {
-        let pair = (&data.train as _, &data.test as _);
-        let labels = (&data.train_labels[..], &data.test_labels[..]);
-        few_label(backend, [pair, pair], labels, 10, &setting, &|_| ()).expect("runs")
+        let pixels = Representation {
+            name: "pixels",
+            train: &data.train,
+            test: &data.test,
+        };
+        let (labels, origin) = (Labels::from(&data), Origin::default());
+        let judges: [&dyn Judge; 1] = [&Knn];
+        let tick = &mut unwatched;
+        few_label(backend, &judges, &[pixels], labels, &setting, &origin, tick).expect("runs")
     };
     for (cpu, gpu) in judge(&cpu()).iter().zip(&judge(&gpu)) {
         // Pixels are the same on both; only a near tie may fall the other way.
         let one_image = 1.0 / data.test.count as f64;
         assert!(
-            (cpu.raw.mean - gpu.raw.mean).abs() <= one_image,
+            (cpu.value - gpu.value).abs() <= one_image,
             "{cpu:?} {gpu:?}"
         );
     }

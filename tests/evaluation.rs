@@ -7,8 +7,12 @@ use diabolo::data::draws::{Sampling, nested_draws};
 use diabolo::data::mnist;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
-use diabolo::evaluate::{Distance, Draws, Features, FewLabel, K, Rows, Search, few_label};
+use diabolo::evaluate::{
+    Distance, Draws, Features, FewLabel, Knn, Labels, Origin, Representation, Rows, Search,
+    few_label, summarise,
+};
 use diabolo::kernels::nearest;
+use diabolo::progress::unwatched;
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::team(0).expect("threads"))
@@ -64,45 +68,66 @@ fn accuracies_are_those_of_a_plain_search() {
         sampling: Sampling::Uniform,
         seed: 9,
     };
-    let labels = (&data.train_labels[..], &data.test_labels[..]);
-    let pairs = [
-        (&data.train as _, &data.test as _),
-        (&train as _, &test as _),
-    ];
-    let rows = few_label(&cpu(), pairs, labels, 10, &setting, &|_| ()).expect("runs");
-    assert_eq!(rows.len(), 3 * 2 * 2);
+    let labels = Labels::from(&data);
+    let representations: [Representation; 2] = [
+        ("pixels", &data.train as &dyn Rows, &data.test as &dyn Rows),
+        ("means", &train, &test),
+    ]
+    .map(|(name, train, test)| Representation { name, train, test });
+    let origin = Origin {
+        system: "means of rows".to_owned(),
+        seed: 9,
+        fold: None,
+    };
+    let rows = few_label(
+        &cpu(),
+        &[&Knn],
+        &representations,
+        labels,
+        &setting,
+        &origin,
+        &mut unwatched,
+    );
+    let rows = rows.expect("runs");
+    // Three draws of 20 and of 50, one of everything; two distances, two ways to vote.
+    assert_eq!(rows.len(), 2 * (3 + 3 + 1) * 4);
 
     let draws = nested_draws(&data.train_labels, 10, &[20, 50], 3, Sampling::Uniform, 9);
-    let mut draws = draws.expect("enough labels");
-    for row in rows.iter().filter(|row| row.k == K::Fixed(1)) {
-        if row.labels == 600 {
-            draws = vec![(0..600).collect()];
-        }
-        let mean = |train: &dyn Rows, test: &dyn Rows| {
-            let accuracy = |draw: &Vec<u32>| {
-                let draw = &draw[..row.labels];
-                plain(
-                    train,
-                    labels.0,
-                    draw,
-                    test,
-                    labels.1,
-                    row.distance == "cosine",
-                )
-            };
-            draws.iter().map(accuracy).sum::<f64>() / draws.len() as f64
+    let draws = draws.expect("enough labels");
+    let everything: Vec<u32> = (0..600).collect();
+    let mut compared = 0;
+    for row in rows.iter().filter(|row| row.judge.starts_with("knn-1-")) {
+        assert_eq!((row.system.as_str(), row.seed), ("means of rows", 9));
+        let (count, draw) = (row.labels.expect("some"), row.draw.expect("one"));
+        let draw = if count == 600 {
+            &everything
+        } else {
+            &draws[draw]
         };
-        assert_eq!(row.draws, draws.len());
-        assert!(
-            (row.raw.mean - mean(&data.train, &data.test)).abs() < 1e-12,
-            "{row:?}"
+        let of = representations
+            .iter()
+            .find(|of| of.name == row.representation);
+        let of = of.expect("one of them");
+        let is_cosine = row.judge.ends_with("cosine");
+        let expected = plain(
+            of.train,
+            labels.train,
+            &draw[..count],
+            of.test,
+            labels.test,
+            is_cosine,
         );
-        assert!(
-            (row.features.mean - mean(&train, &test)).abs() < 1e-12,
-            "{row:?}"
-        );
-        assert!((row.gain.mean - (row.features.mean - row.raw.mean)).abs() < 1e-12);
+        assert_eq!(row.value, expected, "{row:?}");
+        compared += 1;
     }
+    assert_eq!(compared, 2 * 7 * 2);
+    let summary = summarise(&rows);
+    assert_eq!(summary.len(), 3 * 4 * 2);
+    assert!(
+        summary
+            .iter()
+            .all(|row| row.gain.is_some() == (row.representation == "means"))
+    );
 }
 
 #[test]
@@ -268,7 +293,7 @@ fn more_labels_than_there_are_is_an_error_before_any_work() {
         seed: 9,
     };
     let message = setting
-        .check(&data.train_labels, 10)
+        .groups(Labels::from(&data))
         .expect_err("too many")
         .to_string();
     assert!(

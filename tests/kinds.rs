@@ -8,6 +8,7 @@ use diabolo::data::Dataset;
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::models::Use;
+use diabolo::progress::unwatched;
 use diabolo::recipe::Recipe;
 use diabolo::train::{Inference, TrainError, Trainer, Weights};
 
@@ -92,7 +93,7 @@ fn a_classifier_s_probabilities_are_those_of_its_classes() {
     let classes = inference.width(Use::Classify).expect("it classifies");
     assert_eq!(classes, 10);
     let p = inference
-        .apply(Use::Classify, &data.test, |_| ())
+        .apply(Use::Classify, &data.test, &mut unwatched)
         .expect("runs");
     let mut wrong = 0;
     for (p, &label) in p.chunks(classes).zip(&data.test_labels) {
@@ -103,7 +104,7 @@ fn a_classifier_s_probabilities_are_those_of_its_classes() {
     let error = wrong as f64 / data.test.count as f64;
     // Noisy images are what `measure` sees no more than `apply` does.
     assert!((noted[1] - error).abs() < 1e-6, "{noted:?}, {error}");
-    let refused = inference.apply(Use::Restore, &data.test, |_| ());
+    let refused = inference.apply(Use::Restore, &data.test, &mut unwatched);
     let message = refused.expect_err("it restores nothing").to_string();
     assert!(
         message.contains("classifier") && message.contains("encode"),

@@ -6,7 +6,6 @@ mod common;
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use common::{digits, small, small_conv};
 use diabolo::data::{Images, Pixels, idx};
@@ -15,7 +14,7 @@ use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
-use diabolo::train::{Checkpoint, Metrics, Silent, TrainError, Trainer};
+use diabolo::train::{Checkpoint, Metrics, Observer, Silent, TrainError, Trainer};
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::team(2).expect("threads"))
@@ -56,8 +55,7 @@ fn trainer(
 fn train(trainer: &mut Trainer, folder: &Path) -> Result<PathBuf, TrainError> {
     let checkpoint = folder.join("checkpoint.safetensors");
     let mut metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.progress().epoch)?;
-    let never = AtomicBool::new(false);
-    trainer.run(&checkpoint, &mut metrics, &mut Silent, &never)?;
+    trainer.run(Some(&checkpoint), &mut metrics, &mut Silent)?;
     Ok(checkpoint)
 }
 
@@ -112,6 +110,15 @@ fn windows_of_any_size_from_memory_or_disk_give_the_bits_of_a_resident_data_set(
     }
 }
 
+/// Stops at once.
+struct Stopped;
+
+impl Observer for Stopped {
+    fn wants_to_stop(&mut self) -> bool {
+        true
+    }
+}
+
 #[test]
 fn a_streamed_run_resumed_inside_a_window_by_another_window_gives_the_same_bits() {
     let (recipe, memory) = (small(), in_memory());
@@ -121,9 +128,8 @@ fn a_streamed_run_resumed_inside_a_window_by_another_window_gives_the_same_bits(
     first.run_steps(6).expect("runs");
     let path = folder.path().join("checkpoint.safetensors");
     let mut metrics = Metrics::open(&folder.path().join("metrics.jsonl"), 0).expect("writable");
-    let interrupted = AtomicBool::new(true);
     first
-        .run(&path, &mut metrics, &mut Silent, &interrupted)
+        .run(Some(&path), &mut metrics, &mut Stopped)
         .expect("saves");
 
     let (checkpoint, _) = Checkpoint::load(&path).expect("saved");

@@ -3,7 +3,6 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{digits, small, small_conv};
 use diabolo::device::Backend;
@@ -26,19 +25,17 @@ fn run(
     trainer: &mut Trainer,
     folder: &Path,
     observer: &mut dyn Observer,
-    interrupt: &AtomicBool,
 ) -> Result<Outcome, TrainError> {
     let mut metrics = Metrics::open(&folder.join("metrics.jsonl"), trainer.progress().epoch)?;
     let checkpoint = folder.join("checkpoint.safetensors");
-    trainer.run(&checkpoint, &mut metrics, observer, interrupt)
+    trainer.run(Some(&checkpoint), &mut metrics, observer)
 }
 
 /// Weights and metrics of a whole run.
 fn whole(recipe: &Recipe, threads: usize) -> (Weights, Vec<EpochRecord>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut trainer = trainer(recipe, threads, None);
-    let never = AtomicBool::new(false);
-    let outcome = run(&mut trainer, folder.path(), &mut Silent, &never).expect("trains");
+    let outcome = run(&mut trainer, folder.path(), &mut Silent).expect("trains");
     assert_eq!(outcome, Outcome::Finished);
     let metrics = Metrics::read(&folder.path().join("metrics.jsonl"));
     (trainer.weights().expect("readable"), metrics)
@@ -81,16 +78,16 @@ fn another_seed_gives_other_weights() {
     assert_ne!(whole(&small(), 0).0.sha256(), whole(&other, 0).0.sha256());
 }
 
-/// Raises the flag after so many epochs.
-struct StopAfter<'a>(usize, &'a AtomicBool);
+/// Stops after so many epochs.
+struct StopAfter(usize);
 
-impl Observer for StopAfter<'_> {
-    fn epoch_started(&mut self, _: usize, _: usize, _: usize) {}
-    fn progressed(&mut self, _: usize, _: f64) {}
-    fn epoch_finished(&mut self, record: &EpochRecord) {
-        if record.epoch == self.0 {
-            self.1.store(true, Ordering::Relaxed);
-        }
+impl Observer for StopAfter {
+    fn epoch_finished(&mut self, _: &EpochRecord) {
+        self.0 -= 1;
+    }
+
+    fn wants_to_stop(&mut self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -99,10 +96,8 @@ fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
     let recipe = small();
     let (weights, metrics) = whole(&recipe, 0);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let interrupt = AtomicBool::new(false);
     let mut first = trainer(&recipe, 0, None);
-    let mut stop = StopAfter(2, &interrupt);
-    let outcome = run(&mut first, folder.path(), &mut stop, &interrupt).expect("trains");
+    let outcome = run(&mut first, folder.path(), &mut StopAfter(2)).expect("trains");
     assert!(matches!(outcome, Outcome::Interrupted(progress) if progress.epoch == 2));
     drop(first);
 
@@ -110,8 +105,7 @@ fn a_run_interrupted_between_epochs_and_resumed_gives_the_same_bits() {
     let (checkpoint, of) = Checkpoint::load(&saved).expect("saved");
     assert_eq!(of, recipe);
     let mut second = trainer(&recipe, 0, Some(checkpoint));
-    let never = AtomicBool::new(false);
-    run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
+    run(&mut second, folder.path(), &mut Silent).expect("trains");
     assert_eq!(
         second.weights().expect("readable").sha256(),
         weights.sha256()
@@ -132,16 +126,14 @@ fn resume_in_the_middle(recipe: Recipe) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut first = trainer(&recipe, 0, None);
     first.run_steps(4).expect("runs");
-    let interrupted = AtomicBool::new(true);
-    let outcome = run(&mut first, folder.path(), &mut Silent, &interrupted).expect("saves");
+    let outcome = run(&mut first, folder.path(), &mut StopAfter(0)).expect("saves");
     assert!(matches!(outcome, Outcome::Interrupted(progress) if progress.position == 4));
     drop(first);
 
     let saved = folder.path().join("checkpoint.safetensors");
     let (checkpoint, _) = Checkpoint::load(&saved).expect("saved");
     let mut second = trainer(&recipe, 0, Some(checkpoint));
-    let never = AtomicBool::new(false);
-    run(&mut second, folder.path(), &mut Silent, &never).expect("trains");
+    run(&mut second, folder.path(), &mut Silent).expect("trains");
     assert_eq!(
         second.weights().expect("readable").sha256(),
         weights.sha256()
@@ -156,8 +148,7 @@ fn a_loss_that_is_not_finite_names_the_step_and_the_first_bad_buffer() {
     recipe.train.learning_rate = 1e38;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut trainer = trainer(&recipe, 0, None);
-    let never = AtomicBool::new(false);
-    let error = run(&mut trainer, folder.path(), &mut Silent, &never).expect_err("must diverge");
+    let error = run(&mut trainer, folder.path(), &mut Silent).expect_err("must diverge");
     let TrainError::NotFinite {
         step,
         buffer,

@@ -132,9 +132,10 @@ def output(*command):
 
 def accuracy(result):
     """Mean and standard deviation over the draws, of 1-NN by cosine on features."""
-    asked = (LABELS, 1, "cosine")
-    rows = [row for row in result["few_label"] if (row["labels"], row["k"], row["distance"]) == asked]
-    return rows[0]["features"]["mean"], rows[0]["features"]["sd"]
+    asked = (LABELS, "knn-1-cosine", "features")
+    keys = ("labels", "judge", "representation")
+    row = next(row for row in result["few_label"] if tuple(row[key] for key in keys) == asked)
+    return row["mean"], row["sd"]
 
 
 def ours(recipe, epochs):

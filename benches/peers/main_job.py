@@ -213,12 +213,11 @@ def judge(recipe, searches, raw, features, labels):
         for size, labelled in enumerate(sizes):
             for which, k in enumerate([1, "chosen"]):
                 for distance, name in enumerate(few_label.DISTANCES):
-                    row = {"labels": labelled, "draws": len(draws), "k": k, "distance": name}
-                    for of, right in [("raw", raw_right), ("features", features_right)]:
+                    judged = {"judge": f"knn-{k}-{name}", "labels": labelled, "draws": len(draws)}
+                    for of, right in [("pixels", raw_right), ("features", features_right)]:
                         values = right[:, distance, size, which]
                         sd = values.std().item() if len(draws) > 1 else 0
-                        row[of] = {"mean": values.mean().item(), "sd": sd}
-                    rows.append(row)
+                        rows.append(judged | {"representation": of, "mean": values.mean().item(), "sd": sd})
     return rows
 
 

@@ -18,6 +18,7 @@ use diabolo::files::write_atomically;
 use diabolo::machine::processor;
 use diabolo::report::benchmarks::{draw_rates, draw_steps};
 
+use super::say::say;
 use super::{Done, Failure, Usage, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
@@ -209,13 +210,13 @@ impl Options {
         let mut backends = Vec::new();
         for choice in &self.devices {
             let selected = select(choice, self.threads.into())?;
-            eprintln!("device: {}", selected.reason);
+            say(format!("device: {}", selected.reason));
             backends.push(selected.backend);
         }
         if self.devices.is_empty() {
             backends.push(select(&Choice::Cpu, self.threads.into())?.backend);
             let selected = select(&Choice::Auto, self.threads.into())?;
-            eprintln!("device: {}", selected.reason);
+            say(format!("device: {}", selected.reason));
             if matches!(selected.backend, Backend::Gpu(_)) {
                 backends.push(selected.backend);
             }
@@ -225,7 +226,7 @@ impl Options {
             let machine = Machine::new(backend)?;
             let known = |other: &Machine| other.name == machine.name;
             if !machines.iter().any(known) {
-                eprintln!("{}", describe(&machine));
+                say(describe(&machine));
                 machines.push(machine);
             }
         }
@@ -287,7 +288,7 @@ pub fn bench(options: &Options) -> Result<Done, Failure> {
         }
         for note in notes {
             match options.json {
-                true => eprintln!("{note}"),
+                true => say(note),
                 false => print(note)?,
             }
         }
@@ -416,7 +417,7 @@ fn draw(subject: Subject, rows: &[Row], folder: &Path) -> Result<(), Failure> {
         Subject::Step => draw_steps(&rows, &path)?,
         _ => draw_rates(title, &rows, &path)?,
     }
-    eprintln!("drawn in {}", path.display());
+    say(format!("drawn in {}", path.display()));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use diabolo::data::{self, Colour, Dataset, Selection, cache};
 use diabolo::image::MOST_VALUES;
 use diabolo::report::write_grid;
 
+use super::say::say;
 use super::{Done, Failure, Usage, print, refuse_to_replace, table};
 
 /// Rows of a picture of images without classes.
@@ -346,8 +347,8 @@ fn fetch(options: &FetchOptions) -> Result<(), Failure> {
 
 fn report(bar: &ProgressBar, event: Event) {
     match event {
-        Event::Asking(url) => bar.suspend(|| eprintln!("asking {url}")),
-        Event::Failed { url, reason } => bar.suspend(|| eprintln!("failed {url}: {reason}")),
+        Event::Asking(url) => bar.suspend(|| say(format!("asking {url}"))),
+        Event::Failed { url, reason } => bar.suspend(|| say(format!("failed {url}: {reason}"))),
         Event::Received { done, total } => {
             bar.set_position(done);
             bar.set_message(format!("{} of {}", HumanBytes(done), HumanBytes(total)));

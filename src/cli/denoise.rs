@@ -10,6 +10,7 @@ use diabolo::models::Use;
 use diabolo::report::{RunFolder, write_image};
 use diabolo::train::Inference;
 
+use super::progress::with_bar;
 use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -73,9 +74,9 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
 
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
-    let bar = super::progress::bar("denoising", images.count as u64);
-    let restored = inference.apply(Use::Restore, &images, |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
+    let restored = with_bar("denoising", |tick| {
+        inference.apply(Use::Restore, &images, tick)
+    })??;
 
     let shape = weights.image;
     match output {

@@ -9,6 +9,7 @@ use diabolo::models::Use;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
+use super::progress::with_bar;
 use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -43,9 +44,9 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     let (images, _) = folder::read_images(&options.input, Some(weights.image), Range::Clean)?;
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
-    let bar = super::progress::bar("encoding", images.count as u64);
-    let codes = inference.apply(Use::Encode, &images, |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
+    let codes = with_bar("encoding", |tick| {
+        inference.apply(Use::Encode, &images, tick)
+    })??;
     npy::write_matrix(out, images.count, inference.width(Use::Encode)?, &codes)?;
     let (count, width) = (images.count, inference.width(Use::Encode)?);
     print(format!(

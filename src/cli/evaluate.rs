@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use diabolo::data::draws::Sampling;
+use diabolo::evaluate::{summarise, write_csv};
+use diabolo::experiment::{self, Subject};
 use diabolo::report::RunFolder;
-use diabolo::train::Inference;
 
-use super::run::{encode, few_label_setting, judge, load};
-use super::{DeviceOptions, Done, Failure, print, table};
+use super::progress::Screen;
+use super::{DeviceOptions, Done, Failure, print, refuse_unwritable, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -30,6 +31,9 @@ pub struct Options {
     sampling: Option<SamplingName>,
     #[command(flatten)]
     device: DeviceOptions,
+    /// Also write every measured value, one a row, to a file; an older file is replaced
+    #[arg(long, value_name = "FILE.csv")]
+    csv: Option<PathBuf>,
     /// Print the rows as JSON
     #[arg(long)]
     json: bool,
@@ -53,25 +57,38 @@ impl From<SamplingName> for Sampling {
 }
 
 pub fn evaluate(options: &Options) -> Result<Done, Failure> {
+    if let Some(path) = &options.csv {
+        refuse_unwritable(path, true)?;
+    }
     let (weights, mut recipe) = RunFolder::existing(&options.run).load_model()?;
     let evaluate = &mut recipe.evaluate;
     evaluate.labels = options.labels.clone().unwrap_or(evaluate.labels.clone());
     evaluate.draws = options.draws.unwrap_or(evaluate.draws);
     evaluate.sampling = options.sampling.map_or(evaluate.sampling, Sampling::from);
-    recipe.check("with --labels and --draws")?;
+    recipe.check(&options.run.join("recipe.toml").display().to_string())?;
 
     let selected = options.device.open()?;
     let backend = &selected.backend;
-    let data = load(&recipe)?;
-    let setting = few_label_setting(&recipe);
-    setting.check(&data.train_labels, data.classes)?;
-    let mut inference = Inference::new(&recipe, &weights, backend, &[])?;
-    let features = encode(&mut inference, &data)?;
-    let rows = judge(&recipe, &setting, &data, backend, features)?;
+    let mut screen = Screen::new()?;
+    let data = experiment::load(&recipe, &mut screen)?;
+    let subject = Subject {
+        recipe: &recipe,
+        weights: &weights,
+        data: &data,
+        backend,
+    };
+    subject.check()?;
+    let features = subject.encode(&mut screen)?;
+    let measurements = subject.judge(&features, &mut screen)?;
+    if let Some(path) = &options.csv {
+        write_csv(path, &measurements)?;
+    }
+    let rows = summarise(&measurements);
     if options.json {
         print(serde_json::to_string_pretty(&rows)?)?;
     } else {
         print(table::few_label(&rows))?;
+        print(table::FEW_LABEL_LEGEND)?;
     }
     Ok(Done::Fully)
 }

@@ -12,6 +12,7 @@ use diabolo::gradcheck::{
 use diabolo::recipe::{BUILT_IN, Recipe};
 use diabolo::report::differences;
 
+use super::say::say;
 use super::{Done, Failure, Usage, backend, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
@@ -171,7 +172,7 @@ fn devices(names: &[String]) -> Result<Vec<Named>, Failure> {
         devices = vec![backend("cpu-f64")?, backend("cpu-f32")?];
         match backend("gpu") {
             Ok(gpu) => devices.push(gpu),
-            Err(error) => eprintln!("not checked on a GPU: {error}"),
+            Err(error) => say(format!("not checked on a GPU: {error}")),
         }
     }
     Ok(devices)
@@ -205,10 +206,10 @@ fn judge(rows: &[Row]) -> Result<Done, Failure> {
     let Some(first) = failed.first() else {
         let points: usize = rows.iter().map(|row| row.checked).sum();
         let skipped: usize = rows.iter().map(|row| row.skipped).sum();
-        eprintln!(
+        say(format!(
             "{} gradients right: {points} points, {skipped} at kinks skipped",
             rows.len()
-        );
+        ));
         return Ok(Done::Fully);
     };
     let (count, all) = (failed.len(), rows.len());
@@ -277,7 +278,7 @@ fn judge_mistake(mistake: &Mistake, rows: &[Row], devices: &[Named]) -> Result<D
     };
     if !missed.is_empty() {
         let (name, missed) = (mistake.name, names(&missed));
-        eprintln!("`{name}` was planted and NOT FOUND on {missed}");
+        say(format!("`{name}` was planted and NOT FOUND on {missed}"));
         return Ok(Done::Fully);
     }
     let first = rows.iter().find(|row| !row.pass).expect("it was found");

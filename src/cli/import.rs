@@ -10,6 +10,7 @@ use diabolo::recipe::Recipe;
 use diabolo::report::{RunFolder, Start};
 use diabolo::train::Weights;
 
+use super::say::say;
 use super::{Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -51,7 +52,10 @@ pub fn import(options: &Options) -> Result<Done, Failure> {
     let imported = Weights::import(&options.file, &recipe, Task { image, classes })?;
     folder.settle(&recipe, &imported.weights, imported.batches)?;
     if !imported.prefix.is_empty() {
-        eprintln!("every name began with `{}`: left off", imported.prefix);
+        say(format!(
+            "every name began with `{}`: left off",
+            imported.prefix
+        ));
     }
     let tensors = &imported.weights.tensors;
     let values: usize = tensors.iter().map(|tensor| tensor.values.len()).sum();

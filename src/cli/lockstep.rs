@@ -6,13 +6,14 @@ use clap::Args;
 
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
+use diabolo::experiment;
 use diabolo::gradcheck::Named;
 use diabolo::lockstep::{Divergence, Participant, Report, run};
 use diabolo::plan::PlanBuilder;
 use diabolo::recipe::Recipe;
+use diabolo::train::Silent;
 use diabolo::train::Trainer;
 
-use super::run::load;
 use super::{Done, Failure, Usage, backend, print, progress, table};
 
 #[derive(Args)]
@@ -67,7 +68,7 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
         recipe.check("with --data")?;
     }
     let steps = usize::from(options.steps);
-    let mut data = load(&recipe)?;
+    let mut data = experiment::load(&recipe, &mut Silent)?;
     let images = steps * recipe.train.batch;
     if data.train.count < images {
         return Err(format!(

@@ -13,6 +13,7 @@ mod plan;
 mod progress;
 mod recipes;
 mod run;
+mod say;
 mod scaling;
 mod shape;
 mod shell;
@@ -32,6 +33,9 @@ use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, Choice, Selected, select, select_with};
 use diabolo::files::folder_of;
 use diabolo::gradcheck::Named;
+use diabolo::train::TrainError;
+
+use say::Loudness;
 
 /// Denoising autoencoders from the kernel up: train on unlabelled images, then classify with few
 /// labels.
@@ -57,6 +61,12 @@ use diabolo::gradcheck::Named;
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
 struct Cli {
+    /// Say nothing on standard error but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on standard error: also every noted value after each epoch
+    #[arg(long, short, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -112,7 +122,7 @@ impl DeviceOptions {
     /// Opens the device and says on standard error which one it is, and why.
     fn open(&self) -> Result<Selected, Failure> {
         let selected = select(&self.device, self.threads.into())?;
-        eprintln!("device: {}", selected.reason);
+        say::say(format!("device: {}", selected.reason));
         Ok(selected)
     }
 }
@@ -141,7 +151,7 @@ fn backend(name: &str) -> Result<Named, Failure> {
                 name => (name.parse()?, GpuOptions::default()),
             };
             let selected = select_with(&choice, 0, options)?;
-            eprintln!("{name}: {}", selected.reason);
+            say::say(format!("{name}: {}", selected.reason));
             (name, selected.backend)
         }
     };
@@ -185,6 +195,17 @@ fn print(text: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// The exit code of a command that was interrupted.
+const INTERRUPTED: u8 = 130;
+
+/// Whether a command was stopped, as asked, rather than failed.
+fn is_interruption(failure: &Failure) -> bool {
+    let of_experiment = failure.downcast_ref::<diabolo::Error>();
+    let of_inference = failure.downcast_ref::<TrainError>();
+    of_experiment.is_some_and(diabolo::Error::is_interruption)
+        || matches!(of_inference, Some(TrainError::Interrupted(_)))
+}
+
 /// What a command came to.
 enum Done {
     /// All it was asked.
@@ -195,7 +216,13 @@ enum Done {
 
 /// Parses the arguments, runs the command, and turns errors into one message and a code.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    say::set(match (cli.quiet, cli.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Verbose,
+        _ => Loudness::Usual,
+    });
+    let done = match cli.command {
         Command::Run(options) => run::run(&options),
         Command::Recipes(options) => recipes::recipes(&options),
         Command::Devices(options) => devices::devices(&options),
@@ -215,9 +242,13 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(Done::Fully) => ExitCode::SUCCESS,
-        Ok(Done::Interrupted) => ExitCode::from(130),
+        Ok(Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(failure) if is_interruption(&failure) => {
+            say::complain("interrupted; nothing was written");
+            ExitCode::from(INTERRUPTED)
+        }
         Err(failure) => {
-            eprintln!("error: {failure}");
+            say::complain(format!("error: {failure}"));
             ExitCode::from(if failure.is::<Usage>() { 2 } else { 1 })
         }
     }

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use diabolo::bench;
-use diabolo::evaluate::{Denoising, K, Row};
+use diabolo::evaluate::{BASELINE, Denoising, Row};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report};
 use diabolo::trace::{Figures, GroupRow, LaunchRow, Trace};
@@ -21,7 +21,15 @@ pub fn new<const N: usize>(header: [&str; N]) -> Table {
         .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    narrow(&mut table);
     table
+}
+
+/// Leaves two spaces between columns, so that more of them fit a terminal of 80 characters.
+fn narrow(table: &mut Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((1, 0));
+    }
 }
 
 /// Sets columns of numbers flush right.
@@ -32,40 +40,45 @@ pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) 
     }
 }
 
-/// Few-label accuracies in percent.
+/// What the columns of the few-label table mean.
+pub const FEW_LABEL_LEGEND: &str = "\
+labels     labelled images that the judge sees
+draws      how many times they are drawn
+judge      knn-1: the class of the nearest labelled image; knn-chosen: the vote of k
+           neighbours, k chosen on the labelled images alone
+pixels     test images classified rightly, in %: mean ± standard deviation
+features   the same of the features that the model has learned
+gain       features over pixels on the same draws: mean ± half of Student's 95 %
+           confidence interval";
+
+/// Few-label accuracies in percent: a line for each number of labels and judge.
 pub fn few_label(rows: &[Row]) -> Table {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
-    let mut table = new([
-        "labels",
-        "draws",
-        "k",
-        "distance",
-        "pixels %",
-        "features %",
-        "gain",
-        "95 % interval",
-    ]);
-    align_right(&mut table, [0, 1, 4, 5, 6, 7]);
+    let mut table = new(["labels", "draws", "judge", "pixels", "features", "gain"]);
+    align_right(&mut table, [0, 1, 3, 4, 5]);
+    let spread = |row: &Row| match row.draws {
+        1 => percent(row.mean),
+        _ => format!("{} ± {}", percent(row.mean), percent(row.sd)),
+    };
     for row in rows {
-        let spread = |mean, sd| match row.draws {
-            1 => percent(mean),
-            _ => format!("{} ± {}", percent(mean), percent(sd)),
+        let Some(gain) = row.gain else {
+            continue; // the baseline stands in the line of what is compared with it
         };
+        let baseline = rows.iter().find(|other| {
+            (other.labels, &other.judge) == (row.labels, &row.judge)
+                && other.representation == BASELINE
+        });
+        // Student's interval lies evenly around its mean.
+        let interval = gain
+            .ci95
+            .map(|[low, high]| format!(" ± {}", percent((high - low) / 2.0)));
         table.add_row([
             row.labels.to_string(),
             row.draws.to_string(),
-            match row.k {
-                K::Fixed(k) => k.to_string(),
-                K::Chosen => "chosen".to_owned(),
-            },
-            row.distance.to_owned(),
-            spread(row.raw.mean, row.raw.sd),
-            spread(row.features.mean, row.features.sd),
-            format!("{:+.2}", 100.0 * row.gain.mean),
-            match row.gain.ci95 {
-                Some([low, high]) => format!("{:+.2} … {:+.2}", 100.0 * low, 100.0 * high),
-                None => "–".to_owned(),
-            },
+            row.judge.clone(),
+            baseline.map_or_else(String::new, spread),
+            spread(row),
+            format!("{:+.2}{}", 100.0 * gain.mean, interval.unwrap_or_default()),
         ]);
     }
     table

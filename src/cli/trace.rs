@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use diabolo::experiment;
 use diabolo::recipe::Recipe;
 use diabolo::report::timeline;
 use diabolo::trace::{Counted, Trace, trace};
+use diabolo::train::Silent;
 
-use super::run::load;
+use super::say::say;
 use super::{DeviceOptions, Done, Failure, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
@@ -71,7 +73,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     // Only the shape of the images matters; most data sets have it without being opened.
     let image = match recipe.data.image() {
         Some(image) => image,
-        None => load(&recipe)?.train.shape(),
+        None => experiment::load(&recipe, &mut Silent)?.train.shape(),
     };
     let backend = options.device.open()?.backend;
 
@@ -90,7 +92,9 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     if let Some(path) = &options.perfetto {
         timeline::write(&trace, path)?;
         let path = path.display();
-        eprintln!("timeline written to {path}: open it in https://ui.perfetto.dev");
+        say(format!(
+            "timeline written to {path}: open it in https://ui.perfetto.dev"
+        ));
     }
     Ok(Done::Fully)
 }

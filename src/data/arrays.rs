@@ -65,6 +65,7 @@ pub(super) fn load(selection: &Selection, seed: u64) -> Result<Dataset, DataErro
     let mut data = Dataset {
         name: name.to_string_lossy().into_owned(),
         classes: largest(&train_labels),
+        class_names: vec![],
         test: train.pick(&[]),
         train,
         train_labels,

@@ -161,6 +161,13 @@ pub fn names() -> String {
     names.join(", ")
 }
 
+/// What the classes of a published data set are called, by their numbers; empty if there is no such
+/// set.
+pub(super) fn class_names(name: &str) -> Vec<String> {
+    let classes = entry(name).map_or(&[][..], |entry| entry.classes);
+    classes.iter().map(|&class| class.to_owned()).collect()
+}
+
 /// The data set of that name.
 ///
 /// # Errors

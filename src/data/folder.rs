@@ -74,6 +74,7 @@ pub(super) fn load(selection: &Selection, seed: u64) -> Result<Dataset, DataErro
         test: form.read(root, &test)?,
         test_labels: labels(&test),
         classes: classes.len(),
+        class_names: classes,
     })
 }
 

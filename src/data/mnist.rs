@@ -37,6 +37,7 @@ pub fn load() -> Result<Dataset, DataError> {
         test: images(TEST_IMAGES)?,
         test_labels: labels(TEST_LABELS)?,
         classes: 10,
+        class_names: vec![],
     }
     .checked()
 }

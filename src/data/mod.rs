@@ -246,6 +246,8 @@ pub struct Dataset {
     pub test_labels: Vec<u8>,
     /// Number of classes; 0 if unlabelled.
     pub classes: usize,
+    /// What the classes are called, by their numbers; empty if they are called by their numbers.
+    pub class_names: Vec<String>,
 }
 
 /// Images with their labels, if they have any.
@@ -287,6 +289,12 @@ impl Dataset {
             labels: self.test_labels.as_slice().into(),
             classes: self.classes,
         }
+    }
+
+    /// What a class is called.
+    pub fn class_name(&self, class: usize) -> String {
+        let name = self.class_names.get(class);
+        name.cloned().unwrap_or_else(|| class.to_string())
     }
 
     /// Whether the images have classes.
@@ -384,6 +392,7 @@ mod tests {
             test: images(1, Pixels::Bytes(vec![0; 3].into())),
             test_labels: vec![1],
             classes: 2,
+            class_names: vec![],
         }
     }
 

@@ -71,6 +71,17 @@ pub enum Backend {
     Gpu(Arc<GpuContext>),
 }
 
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Cpu(_) => "Cpu",
+            Backend::CpuMatrixmultiply(_) => "CpuMatrixmultiply",
+            Backend::CpuDouble(_) => "CpuDouble",
+            Backend::Gpu(_) => "Gpu",
+        })
+    }
+}
+
 impl Backend {
     /// Loads a plan: allocates its memory and prepares its launches.
     pub fn load(&self, plan: Arc<Plan>) -> Result<Box<dyn Device>, DeviceError> {

@@ -19,7 +19,10 @@ use serde::Serialize;
 
 use crate::data::Images;
 use crate::image::ImageShape;
+use crate::progress::Tick;
 use crate::train::{Inference, Restored, TrainError};
+
+use super::{Measurement, Origin};
 
 /// Side of SSIM's window.
 const WINDOW: usize = 11;
@@ -47,14 +50,36 @@ pub struct Denoising {
     pub ssim_restored: Option<f64>,
 }
 
+impl Denoising {
+    /// Its values, one by one.
+    pub fn measurements(&self, origin: &Origin) -> Vec<Measurement> {
+        let values = [
+            ("noisy", "psnr", Some(self.psnr_noisy)),
+            ("restored", "psnr", Some(self.psnr_restored)),
+            ("noisy", "ssim", self.ssim_noisy),
+            ("restored", "ssim", self.ssim_restored),
+        ];
+        let measured = values.into_iter().filter_map(|(images, measure, value)| {
+            let judge = format!("{measure}-{}", self.sigma);
+            Some(origin.measured(images, judge, value?))
+        });
+        measured.collect()
+    }
+}
+
 /// Adds the noise of each level to images, removes it again, and judges both.
 ///
-/// `levels` are pairs of a noise known to `inference` and its σ; `progress` hears the part done.
+/// `levels` are pairs of a noise known to `inference` and its σ.
+///
+/// # Errors
+///
+/// [`TrainError`] if the model does not restore images, images cannot be read, the device fails, or
+/// `tick` stops the work.
 pub fn denoising(
     inference: &mut Inference,
     levels: &[(usize, f32)],
     images: &Images,
-    progress: &dyn Fn(f64),
+    tick: &mut Tick<'_>,
 ) -> Result<Vec<Denoising>, TrainError> {
     let shape = images.shape();
     let features = shape.features();
@@ -77,8 +102,7 @@ pub fn denoising(
                 qualities.iter().for_each(|quality| sum.add(quality));
             }
             let part = (first + clean.len() / features) as f64 / images.count as f64;
-            progress((index as f64 + part) / levels.len() as f64);
-            Ok(())
+            Ok(tick((index as f64 + part) / levels.len() as f64)?)
         })?;
         let [noisy, restored] = sums.map(|sum| sum.mean(images.count));
         rows.push(Denoising {

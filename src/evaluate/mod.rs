@@ -3,15 +3,19 @@
 
 mod denoising;
 mod directions;
-mod few_label;
+mod judge;
+mod knn;
+mod measurement;
 mod normalise;
 mod search;
 mod vote;
 
-pub(crate) use few_label::BLOCK;
+pub(crate) use knn::BLOCK;
 
 pub use denoising::{Denoising, denoising, psnr, ssim};
-pub use few_label::{FewLabel, FewLabelError, Gain, K, Labels, Pair, Row, Spread, few_label};
+pub use judge::{FewLabel, Judge, Judgement, Labels, Representation, few_label};
+pub use knn::Knn;
+pub use measurement::{BASELINE, Gain, Measurement, Origin, Row, Spread, summarise, write_csv};
 pub use normalise::normalise;
 pub use search::{Distance, Draws, Found, Search};
 pub use vote::majority;

@@ -112,6 +112,11 @@ impl RunFolder {
         self.clear()?;
         let features = self.path.join("features");
         std::fs::create_dir_all(&features).map_err(|source| self.io("create", source))?;
+        self.write_recipe(recipe)
+    }
+
+    /// Writes the recipe, every default spelled out.
+    pub fn write_recipe(&self, recipe: &Recipe) -> Result<(), FolderError> {
         write_atomically(&self.recipe(), |writer| {
             writer.write_all(recipe.to_toml().as_bytes())
         })?;
@@ -145,7 +150,9 @@ impl RunFolder {
         if !self.checkpoint().is_file() {
             return Err(FolderError::NothingToResume(self.path));
         }
-        let (checkpoint, of) = Checkpoint::load(&self.checkpoint())?;
+        let (checkpoint, mut of) = Checkpoint::load(&self.checkpoint())?;
+        // What is judged afterwards does not change what is trained.
+        of.evaluate = recipe.evaluate.clone();
         if of != *recipe {
             return Err(FolderError::OtherRecipe {
                 path: self.path,
@@ -159,6 +166,7 @@ impl RunFolder {
     fn clear(&self) -> Result<(), FolderError> {
         let files = [
             self.summary(),
+            self.measurements(),
             self.reconstructions(),
             self.features("train"),
             self.features("test"),
@@ -226,6 +234,11 @@ impl RunFolder {
     /// Pictures: clean, noisy, reconstructed.
     pub fn reconstructions(&self) -> PathBuf {
         self.path.join("reconstructions.png")
+    }
+
+    /// A row of CSV per measured value.
+    pub fn measurements(&self) -> PathBuf {
+        self.path.join("measurements.csv")
     }
 
     /// The result.

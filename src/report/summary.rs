@@ -28,7 +28,7 @@ pub struct Summary {
     /// The part of the held-out images that a classifier takes for another class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_error: Option<f64>,
-    /// Accuracies.
+    /// What judges say, summarised over the draws.
     pub few_label: Vec<Row>,
     /// How well Gaussian noise is removed from the test images, by level.
     pub denoising: Vec<Denoising>,

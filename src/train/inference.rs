@@ -11,6 +11,7 @@ use crate::kernels::gather::{Gather, Noise};
 use crate::machine::memory_limit;
 use crate::models::Use;
 use crate::plan::{Pass, PlanBuilder, RoutineId};
+use crate::progress::Tick;
 use crate::recipe::Recipe;
 
 use super::TrainError;
@@ -170,16 +171,17 @@ impl Inference {
         Ok(self.way(which)?.output.cols)
     }
 
-    /// A use's outputs, `[count, columns]`, for images as they are; `progress` hears how many are done.
+    /// A use's outputs, `[count, columns]`, for images as they are.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] if the model has no such use of images of this size, or images cannot be read.
+    /// [`TrainError`] if the model has no such use of images of this size, images cannot be read, or `tick`
+    /// stops the work.
     pub fn apply(
         &mut self,
         which: Use,
         images: &Images,
-        mut progress: impl FnMut(usize),
+        tick: &mut Tick<'_>,
     ) -> Result<Vec<f32>, TrainError> {
         self.check(images)?;
         let way = self.way(which)?;
@@ -193,7 +195,7 @@ impl Inference {
             }
             let values = self.block(way, &block)?;
             collected.extend_from_slice(&values[..count * way.output.cols]);
-            progress(first + count);
+            tick((first + count) as f64 / images.count as f64)?;
         }
         Ok(collected)
     }

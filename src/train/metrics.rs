@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one line of JSON per epoch.
+//! What is known after each epoch, and `metrics.jsonl`: one line of JSON per epoch.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -41,23 +41,30 @@ pub struct NoteValues {
     pub units: BTreeMap<String, Unit>,
 }
 
-/// The file.
+/// The records of a run, in memory and, if it has a folder, in a file.
+#[derive(Debug, Default)]
 pub struct Metrics {
-    path: PathBuf,
+    records: Vec<EpochRecord>,
+    path: Option<PathBuf>,
 }
 
 impl Metrics {
     /// Opens the file of a run that has done so many epochs, and drops any line beyond them: a
     /// run that was killed may have noted an epoch whose checkpoint it could not finish.
     pub fn open(path: &Path, epochs: usize) -> Result<Metrics, FileError> {
-        let kept = Metrics::read(path)
-            .into_iter()
-            .filter(|record| record.epoch <= epochs);
-        let text: String = kept.map(|record| line(&record)).collect();
+        let mut records = Metrics::read(path);
+        records.retain(|record| record.epoch <= epochs);
+        let text: String = records.iter().map(line).collect();
         write_atomically(path, |writer| writer.write_all(text.as_bytes()))?;
         Ok(Metrics {
-            path: path.to_owned(),
+            records,
+            path: Some(path.to_owned()),
         })
+    }
+
+    /// The records, by epochs.
+    pub fn records(&self) -> &[EpochRecord] {
+        &self.records
     }
 
     /// The whole lines of a file; none if there is no file.
@@ -69,14 +76,18 @@ impl Metrics {
             .collect()
     }
 
-    /// Appends a line.
+    /// Adds a record, and appends its line to the file, if there is one.
     pub fn append(&mut self, record: &EpochRecord) -> Result<(), FileError> {
+        self.records.push(record.clone());
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
         let write = || {
-            let mut file = OpenOptions::new().append(true).open(&self.path)?;
+            let mut file = OpenOptions::new().append(true).open(path)?;
             file.write_all(line(record).as_bytes())
         };
         write().map_err(|source| FileError {
-            path: self.path.clone(),
+            path: path.clone(),
             step: "appending a line",
             source,
         })

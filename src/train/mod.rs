@@ -29,6 +29,7 @@ use crate::files::FileError;
 use crate::image::ImageShape;
 use crate::models::{ModelError, Use};
 use crate::plan::PlanError;
+use crate::progress::Interrupted;
 
 /// What can end a training run early.
 #[derive(Debug, Error)]
@@ -42,6 +43,9 @@ pub enum TrainError {
     /// The recipe's layers do not fit its images.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The work was stopped, as asked.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// Images could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -128,6 +132,12 @@ pub enum TrainError {
         /// How many there may be.
         expected: String,
     },
+    /// The run's record of its epochs is gone.
+    #[error(
+        "the run has no record of its last epoch: `metrics.jsonl` was deleted or shortened\n\
+         hint: run again with --force"
+    )]
+    NoEpochs,
     /// The loss is NaN or infinite.
     #[error(
         "the loss is {loss} at step {step} (epoch {epoch}): the first buffer that is not finite is \

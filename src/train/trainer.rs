@@ -6,7 +6,6 @@ mod supply;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::data::Examples;
@@ -27,24 +26,24 @@ const STEPS_AT_A_TIME: usize = 16;
 /// How often notes are read back while an epoch runs.
 const READ_EVERY: Duration = Duration::from_millis(500);
 
-/// Hears how training goes.
+/// Hears how training goes, and may stop it.
 pub trait Observer {
     /// An epoch begins at step `position` of `steps`.
-    fn epoch_started(&mut self, epoch: usize, position: usize, steps: usize);
+    fn epoch_started(&mut self, _epoch: usize, _position: usize, _steps: usize) {}
     /// `position` steps of the epoch are done, at this mean loss so far.
-    fn progressed(&mut self, position: usize, loss: f64);
+    fn progressed(&mut self, _position: usize, _loss: f64) {}
     /// An epoch has ended.
-    fn epoch_finished(&mut self, record: &EpochRecord);
+    fn epoch_finished(&mut self, _record: &EpochRecord) {}
+    /// Asked again and again: whether the work is to be saved and stopped.
+    fn wants_to_stop(&mut self) -> bool {
+        false
+    }
 }
 
-/// Hears nothing.
+/// Hears nothing and stops nothing.
 pub struct Silent;
 
-impl Observer for Silent {
-    fn epoch_started(&mut self, _: usize, _: usize, _: usize) {}
-    fn progressed(&mut self, _: usize, _: f64) {}
-    fn epoch_finished(&mut self, _: &EpochRecord) {}
-}
+impl Observer for Silent {}
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,20 +212,24 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains until the recipe's epochs are done or `interrupt` is set, leaving a checkpoint at
-    /// `checkpoint` and a line in `metrics` after each epoch.
+    /// Trains until the recipe's epochs are done or `observer` wants to stop. After each epoch, and when
+    /// it stops, it saves a checkpoint, if it is given a file to save to, and adds to `metrics`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if a loss is not finite, images cannot be read, a file cannot be written, or the
+    /// device fails.
     pub fn run(
         &mut self,
-        checkpoint: &Path,
+        checkpoint: Option<&Path>,
         metrics: &mut Metrics,
         observer: &mut dyn Observer,
-        interrupt: &AtomicBool,
     ) -> Result<Outcome, TrainError> {
         while self.progress.epoch < self.recipe.train.epochs {
             let began = Instant::now();
             let first = self.progress.position;
             observer.epoch_started(self.progress.epoch + 1, first, self.program.steps);
-            if !self.run_epoch(observer, interrupt)? {
+            if !self.run_epoch(observer)? {
                 let noted = self.checked()?;
                 self.save(checkpoint, noted)?;
                 return Ok(Outcome::Interrupted(self.progress));
@@ -265,15 +268,11 @@ impl Trainer {
         self.prepare_epoch()
     }
 
-    /// Runs the rest of an epoch. False if interrupted.
-    fn run_epoch(
-        &mut self,
-        observer: &mut dyn Observer,
-        interrupt: &AtomicBool,
-    ) -> Result<bool, TrainError> {
+    /// Runs the rest of an epoch. False if it was stopped.
+    fn run_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let mut last_read = Instant::now();
         while self.progress.position < self.program.steps {
-            if interrupt.load(Ordering::Relaxed) {
+            if observer.wants_to_stop() {
                 return Ok(false);
             }
             let left = self.program.steps - self.progress.position;
@@ -288,10 +287,12 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Saves where training stands and remembers it as good.
-    fn save(&mut self, path: &Path, noted: Vec<Vec<f32>>) -> Result<(), TrainError> {
+    /// Remembers where training stands as good, and saves it if there is a file to save to.
+    fn save(&mut self, path: Option<&Path>, noted: Vec<Vec<f32>>) -> Result<(), TrainError> {
         self.last_good = self.checkpoint_with(noted)?;
-        self.last_good.save(path, &self.recipe)?;
+        if let Some(path) = path {
+            self.last_good.save(path, &self.recipe)?;
+        }
         Ok(())
     }
 

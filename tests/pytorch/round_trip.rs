@@ -11,6 +11,7 @@ use diabolo::device::cpu::Cpu;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::image::ImageShape;
 use diabolo::models::{Pool, Size, Use};
+use diabolo::progress::unwatched;
 use diabolo::recipe::Recipe;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
@@ -91,8 +92,14 @@ fn pytorch_s_models_give_its_codes_and_its_images() {
         for (device, backend) in &backends {
             let mut inference = Inference::new(&recipe, &weights, backend, &[]).expect("fits");
             for (what, got) in [
-                ("codes", inference.apply(Use::Encode, &images, |_| ())),
-                ("restored", inference.apply(Use::Restore, &images, |_| ())),
+                (
+                    "codes",
+                    inference.apply(Use::Encode, &images, &mut unwatched),
+                ),
+                (
+                    "restored",
+                    inference.apply(Use::Restore, &images, &mut unwatched),
+                ),
             ] {
                 let what = format!("{name}.{what}");
                 let got: Vec<f64> = got.expect("runs").into_iter().map(f64::from).collect();

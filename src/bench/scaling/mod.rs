@@ -14,7 +14,6 @@ use serde::Serialize;
 
 use crate::data::DataError;
 use crate::device::{Backend, DeviceError};
-use crate::evaluate::FewLabelError;
 use crate::train::TrainError;
 
 /// What grows.
@@ -159,9 +158,6 @@ pub enum ScalingError {
     /// The device, the plan or the data failed.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// Neighbours could not be searched or drawn.
-    #[error(transparent)]
-    FewLabel(#[from] FewLabelError),
     /// A folder for the images could not be made.
     #[error("cannot make a temporary folder for images: {0}; set TMPDIR to one with room")]
     Folder(std::io::Error),
@@ -249,8 +245,7 @@ pub fn points(axis: Axis, sizes: usize) -> usize {
 
 /// Whether the machine or the device is too small.
 fn does_not_fit(error: &ScalingError) -> bool {
-    let (ScalingError::Train(error) | ScalingError::FewLabel(FewLabelError::Search(error))) = error
-    else {
+    let ScalingError::Train(error) = error else {
         return false;
     };
     matches!(

@@ -1,14 +1,15 @@
 //! What is measured along each axis.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::data::draws::Sampling;
 use crate::data::synthetic::{CLASSES, Synthetic};
 use crate::data::{Images, idx};
 use crate::device::{Backend, HostData};
-use crate::evaluate::{Distance, Draws, FewLabel, Search, few_label};
+use crate::evaluate::{
+    Distance, Draws, FewLabel, Knn, Labels, Origin, Representation, Search, few_label,
+};
 use crate::kernels::nearest;
 use crate::machine::resident_set;
 use crate::plan::PlanBuilder;
@@ -124,25 +125,39 @@ pub(super) fn subjects<'a>(
                         sampling: Sampling::Uniform,
                         seed: 0,
                     };
-                    let largest = AtomicU64::new(0);
-                    let watch = |_: f64| {
-                        let now = resident_set().unwrap_or(0);
-                        largest.fetch_max(now, Ordering::Relaxed);
+                    let mut largest = None;
+                    let mut watch = |_: f64| {
+                        largest = largest.max(resident_set());
+                        Ok(())
                     };
                     let (known, asked) = classes.split_at(train.count);
+                    let labels = Labels {
+                        train: known,
+                        test: asked,
+                        classes: CLASSES.into(),
+                    };
+                    let representations = [
+                        ("pixels", &train, &test),
+                        ("features", &train_features, &test_features),
+                    ]
+                    .map(|(name, train, test)| Representation { name, train, test });
+                    let origin = Origin::default();
                     let times = repeat(budget, || {
                         few_label(
                             backend,
-                            [(&train, &test), (&train_features, &test_features)],
-                            (known, asked),
-                            CLASSES.into(),
+                            &[&Knn],
+                            &representations,
+                            labels,
                             &setting,
-                            &watch,
+                            &origin,
+                            &mut watch,
                         )?;
                         Ok(())
                     })?;
-                    let memory = Some(largest.into_inner()).filter(|&bytes| bytes > 0);
-                    Ok(Measured { times, memory })
+                    Ok(Measured {
+                        times,
+                        memory: largest,
+                    })
                 }),
             }]
         }
