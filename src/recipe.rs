@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,11 +14,15 @@ use thiserror::Error;
 use crate::data::DataError;
 use crate::data::Selection;
 use crate::data::draws::Sampling;
+use crate::files::folder_of;
 use crate::models::Settings;
 
 mod hint;
+mod resolve;
+mod schema;
 mod train;
 
+pub use schema::{Key, keys, keys_named, nearest_key, reference, schema};
 pub use train::{OptimiserName, Schedule, Train};
 
 /// A built-in recipe: its name, and the text of its file.
@@ -42,6 +47,35 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     built_in!("reference-conv"),
     built_in!("reference-dense"),
 ];
+
+/// The text of a built-in recipe.
+fn built_in(name: &str) -> Option<&'static str> {
+    let found = BUILT_IN.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| *text)
+}
+
+/// The text of a recipe, built-in or a file, as it was written: with its comments.
+///
+/// # Errors
+///
+/// [`RecipeError`] if there is no such recipe, or the file cannot be read.
+pub fn source(name_or_path: &str) -> Result<String, RecipeError> {
+    match built_in(name_or_path) {
+        Some(text) => Ok(text.to_owned()),
+        // What is wrong with a name that is neither is said by whoever looks for recipes.
+        None if !Path::new(name_or_path).is_file() => {
+            Recipe::load(name_or_path).map(|r| r.to_toml())
+        }
+        None => text_of(Path::new(name_or_path)),
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, RecipeError> {
+    std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// What is wrong with a recipe.
 #[derive(Debug, Error)]
@@ -77,6 +111,16 @@ pub enum RecipeError {
         /// What to type.
         hint: String,
     },
+    /// The recipe that it extends is missing or wrong.
+    #[error("recipe {origin} extends `{base}`: {source}")]
+    Extends {
+        /// File or built-in name.
+        origin: String,
+        /// What it extends.
+        base: String,
+        /// What is wrong with that.
+        source: Box<RecipeError>,
+    },
     /// `[data]` makes no sense.
     #[error("recipe {origin}: {source}")]
     Data {
@@ -102,66 +146,67 @@ pub enum RecipeError {
 }
 
 /// A whole experiment, of any kind of model or of kind `M`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe<M = Settings> {
-    /// Names the run's folder.
+    /// The recipe's name: letters, digits, `-`, `_` and `.`. It names the folder of a run.
     pub name: String,
-    /// One line for `diabolo recipes`.
+    /// One line about the recipe, which `diabolo recipes` prints.
     #[serde(default)]
     pub description: String,
-    /// What to learn from.
+    /// The images to learn from.
     pub data: Selection,
-    /// What learns.
+    /// The model that is trained.
     pub model: M,
-    /// What is done to the input.
+    /// How images are corrupted before the model sees them.
     pub noise: Noise,
-    /// How it learns.
+    /// How the model is trained.
     pub train: Train,
-    /// How the features are judged.
+    /// How the trained model is judged.
     pub evaluate: Evaluate,
 }
 
 /// `[noise]`: first a distortion of the whole image, each number drawn evenly from ± what is said
 /// here, then noise on its pixels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Noise {
-    /// Shift down and across, in pixels.
+    /// Largest shift down and across, in pixels; each image draws its own from ± this number.
     #[serde(default)]
     pub shift: f32,
-    /// Rotation about the centre, in degrees.
+    /// Largest rotation about the centre, in degrees; each image draws its own from ± this number.
     #[serde(default)]
     pub rotation: f32,
-    /// Enlargement: 0.1 for sizes from 0.9 to 1.1.
+    /// Largest change of size: with 0.1, each image is drawn at 0.9 to 1.1 times its size.
     #[serde(default)]
     pub scale: f32,
-    /// Slant, in columns per row.
+    /// Largest slant, in columns per row; each image draws its own from ± this number.
     #[serde(default)]
     pub shear: f32,
-    /// σ of the Gaussian noise added to pixels in [0, 1].
+    /// Standard deviation σ of the Gaussian noise that is added to every pixel; pixels are in [0, 1].
     #[serde(default)]
     pub gaussian: f32,
-    /// Probability that a pixel is then set to 0.
+    /// Probability that a pixel is set to 0, after the Gaussian noise.
     #[serde(default)]
     pub masking: f32,
 }
 
 /// `[evaluate]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluate {
-    /// Numbers of labelled images, ascending, none to skip the evaluation; a number as large as the training set is drawn once.
+    /// Numbers of labelled images that the judges see, ascending; an empty list skips judging. A number as
+    /// large as the training set is drawn once.
     pub labels: Vec<usize>,
-    /// Draws of each number.
+    /// How many times labelled images are drawn, for each number of them.
     pub draws: usize,
     /// How labelled images are drawn.
     #[serde(default)]
     pub sampling: Sampling,
-    /// What is done to the features before distances are taken.
+    /// How features are normalised before distances between them are computed.
     #[serde(default)]
     pub normalise: Normalise,
-    /// Levels σ of Gaussian noise at which denoising is measured, none to skip it.
+    /// Standard deviations σ of Gaussian noise at which denoising is measured; an empty list skips it.
     #[serde(default = "noise_levels")]
     pub noise_levels: Vec<f32>,
 }
@@ -172,7 +217,7 @@ fn noise_levels() -> Vec<f32> {
 
 /// What is done to features before distances are taken; statistics come from the unlabelled
 /// training images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
     /// Nothing.
@@ -189,15 +234,18 @@ pub enum Normalise {
 }
 
 /// What `model.kind` says; an autoencoder if there is no such key.
-fn kind(origin: &str, text: &str) -> Result<String, RecipeError> {
-    let table: toml::Table =
-        toml::from_str(text).map_err(|error| parse_error(origin, &error, "autoencoder"))?;
+fn kind(table: &toml::Table) -> String {
     let kind = table.get("model").and_then(|model| model.get("kind"));
-    Ok(match kind {
+    match kind {
         None => "autoencoder".to_owned(),
         Some(toml::Value::String(kind)) => kind.clone(),
         Some(other) => other.to_string(),
-    })
+    }
+}
+
+/// The table that a text is.
+fn table(origin: &str, text: &str) -> Result<toml::Table, RecipeError> {
+    toml::from_str(text).map_err(|error| parse_error(origin, &error, "autoencoder"))
 }
 
 /// Reads a recipe whose model is of a kind, whose table `M` is.
@@ -231,13 +279,22 @@ fn parse_error(origin: &str, error: &toml::de::Error, kind: &str) -> RecipeError
 
 impl Recipe {
     /// A built-in recipe by name, or one from a file.
+    ///
+    /// # Errors
+    ///
+    /// [`RecipeError`] if there is no such recipe, or something is wrong with it.
     pub fn load(name_or_path: &str) -> Result<Recipe, RecipeError> {
-        if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == name_or_path) {
-            return Recipe::parse(name, text);
+        Recipe::find(name_or_path, Path::new(""), 0)
+    }
+
+    /// The same, with files looked for in a folder; so many recipes extend this one already.
+    fn find(name_or_path: &str, folder: &Path, depth: usize) -> Result<Recipe, RecipeError> {
+        if let Some(text) = built_in(name_or_path) {
+            return Recipe::parse_in(name_or_path, text, folder, depth);
         }
-        let path = Path::new(name_or_path);
+        let path = folder.join(name_or_path);
         if path.is_file() {
-            return Recipe::read(path);
+            return Recipe::read_at(&path, depth);
         }
         let names: Vec<&'static str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
         Err(RecipeError::Unknown {
@@ -247,18 +304,53 @@ impl Recipe {
         })
     }
 
-    /// Reads a recipe file.
+    /// Reads a recipe file. Relative paths in it start at its folder, and become absolute.
+    ///
+    /// # Errors
+    ///
+    /// [`RecipeError`] if the file cannot be read, or something is wrong with it.
     pub fn read(path: &Path) -> Result<Recipe, RecipeError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Recipe::parse(&path.display().to_string(), &text)
+        Recipe::read_at(path, 0)
     }
 
-    /// Parses and checks a recipe; `origin` is named in errors.
+    fn read_at(path: &Path, depth: usize) -> Result<Recipe, RecipeError> {
+        let text = text_of(path)?;
+        let folder = folder_of(path);
+        let mut recipe = Recipe::parse_in(&path.display().to_string(), &text, folder, depth)?;
+        let paths = recipe
+            .data
+            .paths_mut()
+            .into_iter()
+            .chain(recipe.model.paths_mut());
+        for path in paths {
+            // Fails for an empty path alone, which is an error of whoever reads it.
+            *path = std::path::absolute(folder.join(&*path)).unwrap_or(path.clone());
+        }
+        Ok(recipe)
+    }
+
+    /// Parses and checks a recipe; `origin` is named in errors. Paths stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`RecipeError`] with the first thing that is wrong.
     pub fn parse(origin: &str, text: &str) -> Result<Recipe, RecipeError> {
-        let kind = kind(origin, text)?;
+        Recipe::parse_in(origin, text, Path::new(""), 0)
+    }
+
+    fn parse_in(
+        origin: &str,
+        text: &str,
+        folder: &Path,
+        depth: usize,
+    ) -> Result<Recipe, RecipeError> {
+        let own = table(origin, text)?;
+        let extended = resolve::extended(origin, own.clone(), folder, depth)?;
+        let (text, whole) = match &extended {
+            Some(text) => (text.as_str(), table(origin, text)?),
+            None => (text, own),
+        };
+        let kind = kind(&whole);
         let recipe = match kind.as_str() {
             "autoencoder" => read_as(origin, text, &kind, Settings::Autoencoder),
             "vae" => read_as(origin, text, &kind, Settings::Vae),

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use diabolo::emit::Role;
 use diabolo::image::ImageShape;
 use diabolo::machine::memory_limit;
-use diabolo::recipe::{BUILT_IN, Recipe};
+use diabolo::recipe::{self, BUILT_IN, Recipe};
 use diabolo::train::Program;
 
 use super::shape::data_shape;
@@ -15,7 +15,10 @@ use super::{Done, Failure, print, table};
 #[command(after_help = "Examples:
   diabolo recipes
   diabolo recipes show mnist-dense > mine.toml    a start for one's own
+  diabolo recipes show mine.toml --resolved       with every default and what it extends
   diabolo recipes check mine.toml                 every key and every layer, without training
+  diabolo recipes explain train.schedule          what a key means, and what may stand there
+  diabolo recipes schema > recipe.schema.json     for editors that check TOML as it is typed
   diabolo run mine.toml
 
 Exit codes of `check`: 0 every recipe is right, 1 one is not.")]
@@ -29,11 +32,24 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print a recipe as TOML, every default spelled out
+    /// Print a recipe as it was written, with its comments
     Show {
         /// Built-in name or path
         name: String,
+        /// Print what it means: every default, and everything it takes from the recipe that it extends
+        #[arg(long)]
+        resolved: bool,
     },
+    /// Say what a key means, what may stand there, and what is meant without it
+    Explain {
+        /// A key (`train.batch`), its last part (`batch`) or a table (`train`); all keys if none is given
+        key: Option<String>,
+        /// Print Markdown
+        #[arg(long, conflicts_with = "key")]
+        markdown: bool,
+    },
+    /// Print the JSON schema of recipes
+    Schema,
     /// Say whether recipes are right, and how large their models are, without training
     Check {
         /// Built-in names or paths
@@ -47,8 +63,21 @@ enum Command {
 
 pub fn recipes(options: &Options) -> Result<Done, Failure> {
     match &options.command {
-        Some(Command::Show { name }) => {
-            print(Recipe::load(name)?.to_toml().trim_end())?;
+        Some(Command::Show { name, resolved }) => {
+            let text = match resolved {
+                true => Recipe::load(name)?.to_toml(),
+                false => recipe::source(name)?,
+            };
+            print(text.trim_end())?;
+            return Ok(Done::Fully);
+        }
+        Some(Command::Explain { markdown: true, .. }) => {
+            print(recipe::reference().trim_end())?;
+            return Ok(Done::Fully);
+        }
+        Some(Command::Explain { key, .. }) => return explain(key.as_deref()),
+        Some(Command::Schema) => {
+            print(serde_json::to_string_pretty(&recipe::schema())?)?;
             return Ok(Done::Fully);
         }
         Some(Command::Check { names, image }) => return check(names, *image),
@@ -67,6 +96,41 @@ pub fn recipes(options: &Options) -> Result<Done, Failure> {
         table.add_row([recipe.name, recipe.description]);
     }
     print(table)?;
+    Ok(Done::Fully)
+}
+
+/// Prints what is known of the keys of a name, or of all keys.
+fn explain(asked: Option<&str>) -> Result<Done, Failure> {
+    let keys = asked.map_or_else(recipe::keys, recipe::keys_named);
+    if keys.is_empty() {
+        let asked = asked.unwrap_or_default();
+        return Err(format!(
+            "no key `{asked}` in recipes\nhint: did you mean `{}`? `diabolo recipes explain` lists all \
+             keys",
+            recipe::nearest_key(asked)
+        )
+        .into());
+    }
+    let width = textwrap::Options::new(79)
+        .initial_indent("  ")
+        .subsequent_indent("  ");
+    for (index, key) in keys.iter().enumerate() {
+        let of_kind = key
+            .kind
+            .as_ref()
+            .map(|kind| format!(" (kind = \"{kind}\")"));
+        let line = if index == 0 { "" } else { "\n" };
+        print(format!("{line}{}{}", key.path, of_kind.unwrap_or_default()))?;
+        let choices = key
+            .choices
+            .iter()
+            .map(|(name, meaning)| format!("{name}: {meaning}"));
+        let example = key.example().map(|example| format!("example: {example}"));
+        let facts = [key.facts(), key.meaning.clone()];
+        for text in facts.into_iter().chain(choices).chain(example) {
+            print(textwrap::fill(&text, &width))?;
+        }
+    }
     Ok(Done::Fully)
 }
 

@@ -6,6 +6,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, check_labels};
@@ -14,7 +15,7 @@ use super::{DataError, check_labels};
 const MAX_INDICES: usize = 1 << 26;
 
 /// How labelled examples are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sampling {
     /// Every set of `N` examples is equally likely; classes are present as chance has it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -11,15 +12,16 @@ use crate::image::{ImageShape, MOST_VALUES};
 /// The part of the images to test on, where nothing else says which.
 const TEST_PART: f64 = 0.1;
 
-/// Which data, as a recipe's `[data]` says it. Relative paths start at the current folder.
+/// Which data, as a recipe's `[data]` says it. In a recipe file, relative paths start at the file's folder.
 ///
 /// `name` decides which of the other keys there may be; see [`Entry::keys`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// Name in the catalogue: `mnist`, `fashion-mnist`, `cifar10`, `images` or `npy`.
+    /// The data set: `mnist`, `fashion-mnist`, `cifar10`, `images` or `npy`.
     pub name: String,
-    /// Where the data is: a folder, an archive, or a file of images, as `name` has it.
+    /// Where the data is: a folder, an archive, or a file of images, depending on `name`. A relative path
+    /// starts at the recipe file's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Test images, in the same form as `path`; a part of `path` if absent.
@@ -52,7 +54,7 @@ pub struct Selection {
 }
 
 /// Values per pixel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Colour {
     /// One: luminance, by the weights of Rec. 709.
@@ -79,6 +81,17 @@ impl Selection {
             name: name.to_owned(),
             ..Selection::default()
         }
+    }
+
+    /// The paths that it names.
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let paths = [
+            &mut self.path,
+            &mut self.test_path,
+            &mut self.labels,
+            &mut self.test_labels,
+        ];
+        paths.into_iter().flatten().collect()
     }
 
     /// Checks names, ranges and which keys come together; looks at no file.

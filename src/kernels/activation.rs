@@ -20,6 +20,7 @@
 
 pub mod definition;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::parallel::{self, with_constant};
@@ -29,7 +30,7 @@ use crate::kernels::host::Memory;
 use crate::scalar::Scalar;
 
 /// A function applied to every element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// y = x

@@ -11,6 +11,7 @@
 //! The loss stays on the device, one number per step, until somebody asks. A loss of which only a part
 //! w counts has its gradient divided by D / w.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::parallel::{self, chunks_of, each_part, with_constant};
@@ -44,7 +45,7 @@ pub mod definition {
 pub const BLOCK: usize = 4096;
 
 /// Which loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Loss {
     /// Mean squared error.
     #[default]

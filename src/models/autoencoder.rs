@@ -15,6 +15,7 @@
 //! Each transposed convolution slides the window of the convolution that it mirrors, so sizes come
 //! out as they went in, odd ones too.
 
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -32,28 +33,29 @@ use crate::objective::{Per, reconstruction};
 use crate::plan::PlanBuilder;
 
 /// `[model]` with `kind = "autoencoder"`, or without a kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// What `kind` says, which has chosen this table.
     #[serde(default, skip_serializing)]
+    #[schemars(skip)]
     pub kind: IgnoredAny,
-    /// Convolutions between image and hidden layers; the decoder mirrors them. None for a dense
-    /// model.
+    /// Convolutions between the image and the hidden layers; the decoder mirrors them. Without this key
+    /// the model is dense.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub convolutions: Vec<Convolution>,
-    /// Widths between maps (or image) and code; the decoder mirrors them.
+    /// Widths of the dense layers before the code; the decoder mirrors them.
     #[serde(default)]
     pub hidden: Vec<usize>,
-    /// What follows every batch norm but the code's.
+    /// The activation behind every batch norm but the code's.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// Width of the bottleneck.
+    /// Width of the code (the bottleneck): the number of features.
     pub code: usize,
-    /// What follows the code's batch norm.
+    /// The activation behind the code's batch norm.
     #[serde(default = "relu")]
     pub code_activation: Activation,
-    /// Reconstruction loss.
+    /// The reconstruction loss.
     #[serde(default)]
     pub loss: Loss,
     /// Whether the decoder's weights are the encoder's, transposed.

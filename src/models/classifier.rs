@@ -14,6 +14,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -29,28 +30,29 @@ use crate::objective::{probabilities, softmax_cross_entropy};
 use crate::plan::PlanBuilder;
 
 /// `[model]` with `kind = "classifier"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// What `kind` says, which has chosen this table.
     #[serde(default, skip_serializing)]
+    #[schemars(skip)]
     pub kind: IgnoredAny,
-    /// Convolutions between image and hidden layers.
+    /// Convolutions between the image and the hidden layers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub convolutions: Vec<Convolution>,
     /// Widths of the hidden layers.
     #[serde(default)]
     pub hidden: Vec<usize>,
-    /// What follows every batch norm but the code's.
+    /// The activation behind every batch norm but the code's.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// Part of the hidden layers' outputs that training sets to 0.
+    /// Probability that training sets an output of a hidden layer to 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropout: f64,
-    /// Width of the code of an autoencoder whose encoder this is.
+    /// Width of the code, if the layers before the classes are those of an autoencoder's encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<usize>,
-    /// What follows the code's batch norm.
+    /// The activation behind the code's batch norm.
     #[serde(default = "relu")]
     pub code_activation: Activation,
     /// The model whose encoder it begins with: a `model.safetensors` of a run.

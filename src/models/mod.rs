@@ -4,6 +4,7 @@ mod autoencoder;
 mod chain;
 mod classifier;
 mod parts;
+mod schema;
 mod vae;
 
 pub use autoencoder::Autoencoder;
@@ -12,10 +13,9 @@ pub use parts::{Convolution, Pool, Size, Wrong};
 pub use vae::Vae;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_aux::serde_introspection::serde_introspect;
 use thiserror::Error;
 
 use crate::buffer::{Matrix, View};
@@ -124,16 +124,6 @@ impl Settings {
     /// The kinds there are.
     pub const KINDS: [&str; 3] = ["autoencoder", "vae", "classifier"];
 
-    /// The keys of a kind's table; none if there is no such kind.
-    pub fn keys(kind: &str) -> &'static [&'static str] {
-        match kind {
-            "autoencoder" => serde_introspect::<autoencoder::Settings>(),
-            "vae" => serde_introspect::<vae::Settings>(),
-            "classifier" => serde_introspect::<classifier::Settings>(),
-            _ => &[],
-        }
-    }
-
     /// Which kind it is.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -192,6 +182,14 @@ impl Settings {
             ));
         }
         None
+    }
+
+    /// The paths that it names.
+    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Settings::Classifier(settings) => settings.weights.iter_mut().collect(),
+            Settings::Autoencoder(_) | Settings::Vae(_) => Vec::new(),
+        }
     }
 
     /// The first value out of range.

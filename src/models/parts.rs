@@ -1,33 +1,35 @@
 //! What the tables of several kinds of model have in common.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::Window;
 
 /// One convolution. A size is one number, or \[rows, columns\].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Convolution {
-    /// Output channels.
+    /// Output channels (maps).
     pub channels: usize,
-    /// Taps.
+    /// Size of the kernel.
     pub kernel: Size,
-    /// Distance between positions.
+    /// Step between neighbouring positions of the kernel.
     #[serde(default = "one")]
     pub stride: Size,
-    /// Zeros on each side; if absent, as many as keep the size at stride 1 (for odd kernels).
+    /// Zeros added on each side. Without this key, as many as keep the size of the maps at stride 1 (for
+    /// odd kernels).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub padding: Option<Size>,
-    /// Distance between taps.
+    /// Dilation: distance between neighbouring elements of the kernel.
     #[serde(default = "one")]
     pub dilation: Size,
-    /// Pooling by two behind it; a decoder doubles there.
+    /// 2×2 pooling behind the convolution; a decoder doubles its maps there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
 }
 
 /// One number for both directions, or \[rows, columns\].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a whole number or a pair [rows, columns]")]
 pub enum Size {
     /// The same in both directions.
@@ -50,13 +52,13 @@ fn one() -> Size {
     Size::Both(1)
 }
 
-/// What a 2×2 pooling takes of each block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a 2×2 pooling takes of each block of four.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pool {
-    /// Its maximum.
+    /// The maximum of each block.
     Max,
-    /// Its mean.
+    /// The mean of each block.
     Average,
 }
 

@@ -8,6 +8,7 @@
 //! loss      binary cross-entropy of the logits + β · KL(N(μ, σ²) ‖ N(0, 1)), both in nats per image
 //! ```
 
+use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -26,21 +27,22 @@ use crate::objective::{Per, kl_to_normal, reconstruction};
 use crate::plan::PlanBuilder;
 
 /// `[model]` with `kind = "vae"`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// What `kind` says, which has chosen this table.
     #[serde(default, skip_serializing)]
+    #[schemars(skip)]
     pub kind: IgnoredAny,
-    /// Widths between image and code; the decoder mirrors them.
+    /// Widths of the dense layers between the image and the code; the decoder mirrors them.
     #[serde(default)]
     pub hidden: Vec<usize>,
-    /// f
+    /// The activation of the hidden layers.
     #[serde(default = "relu")]
     pub activation: Activation,
-    /// Width of the code.
+    /// Width of the code: the number of latent variables.
     pub code: usize,
-    /// How much the divergence weighs: 1 for the bound of Kingma and Welling, other numbers for the
+    /// Weight of the divergence in the loss: 1 for the bound of Kingma and Welling, other numbers for the
     /// β-VAE (Higgins et al., 2017).
     #[serde(default = "one")]
     pub beta: f64,

@@ -1,5 +1,6 @@
 //! What to type where a recipe is wrong.
 
+use super::schema;
 use crate::models::Settings;
 
 /// A line that says something right for a key.
@@ -71,11 +72,11 @@ pub(super) fn of_parser(message: &str, kind: &str) -> String {
     if !message.contains("unknown field") {
         return example("").to_owned();
     }
-    if Settings::keys(kind).contains(&key.as_str()) {
+    let is_key_of = |kind: &str| schema::has_model_key(kind, key);
+    if is_key_of(kind) {
         return format!("`{key}` is a key of [model]");
     }
-    let other = |kind: &&str| Settings::keys(kind).contains(&key.as_str());
-    if let Some(other) = Settings::KINDS.iter().find(|kind| other(kind)) {
+    if let Some(other) = Settings::KINDS.iter().find(|kind| is_key_of(kind)) {
         return format!("`{key}` is a key of [model] with kind = \"{other}\"");
     }
     match nearest(key, known.iter().map(String::as_str)) {

@@ -1,5 +1,6 @@
 //! `[train]`: how the model learns.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::emit::Optimiser;
@@ -7,40 +8,43 @@ use crate::kernels::{adam, sgd};
 use crate::models::Wrong;
 
 /// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Train {
-    /// Passes over the training images.
+    /// How many times the training goes through all training images.
     pub epochs: usize,
-    /// Images per step.
+    /// Images in a training step.
     pub batch: usize,
-    /// How parameters follow from their gradients.
+    /// How parameters are updated from their gradients.
     #[serde(default)]
     pub optimiser: OptimiserName,
-    /// α
+    /// The learning rate α (step size) before warm-up and schedule.
     pub learning_rate: f64,
-    /// λ, for `adamw` and `sgd`.
+    /// Weight decay λ: each step shrinks every parameter by α·λ of itself. Only with `adamw` and `sgd`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub weight_decay: f64,
-    /// μ, for `sgd`.
+    /// Momentum μ: the part of the last update that the next one keeps. Only with `sgd`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub momentum: f64,
-    /// Whether `sgd` looks ahead along its velocity.
+    /// Nesterov's momentum in the place of the plain one. Only with `sgd` and a momentum.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nesterov: bool,
-    /// The largest norm of all gradients; larger ones are scaled down to it.
+    /// Gradient clipping: if the norm of all gradients together is larger than this, they are scaled down
+    /// to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// How α changes.
+    /// How the learning rate changes over the run.
     #[serde(default)]
     pub schedule: Schedule,
-    /// `linear`: the part of the run after which α begins to fall.
+    /// The part of the run, from 0 to 1, after which the learning rate begins to fall. Only with
+    /// `schedule = "linear"`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decay_from: f64,
-    /// Steps over which the rate first rises from 0, linearly: large rates want small first steps.
+    /// Steps over which the learning rate first rises linearly from 0.
     #[serde(default)]
     pub warmup_steps: usize,
-    /// Seeds initial weights, shuffles, noise and label draws.
+    /// Decides everything that is drawn at random: initial weights, the order of images, noise, labelled
+    /// images.
     #[serde(default)]
     pub seed: u64,
 }
@@ -50,28 +54,28 @@ fn is_zero(number: &f64) -> bool {
 }
 
 /// How parameters follow from their gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimiserName {
-    /// Adam.
+    /// Adam (Kingma and Ba, 2015), with PyTorch's defaults.
     #[default]
     Adam,
-    /// Adam, and weights that decay by themselves.
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
     AdamW,
-    /// Gradient descent, with or without momentum.
+    /// Stochastic gradient descent, with or without momentum.
     Sgd,
 }
 
 /// How the learning rate changes over the run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Schedule {
-    /// It does not.
+    /// The learning rate stays as it is.
     #[default]
     Constant,
-    /// Half a cosine, from α after the warm-up to 0 (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
+    /// The learning rate falls from α to 0 along half a cosine (Loshchilov and Hutter, “SGDR”, 2017, without restarts).
     Cosine,
-    /// Constant up to `decay_from` of the run, then in a line to 0.
+    /// The learning rate stays at α up to `decay_from` of the run, then falls linearly to 0.
     Linear,
 }
 
