@@ -18,10 +18,12 @@ use crate::files::folder_of;
 use crate::models::Settings;
 
 mod hint;
+mod phase;
 mod resolve;
 mod schema;
 mod train;
 
+pub use phase::{Phase, model_of_phase};
 pub use schema::{Key, keys, keys_named, nearest_key, reference, schema};
 pub use train::{OptimiserName, Schedule, Train};
 
@@ -44,6 +46,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     built_in!("mnist-vae"),
     built_in!("mnist-classifier"),
     built_in!("mnist-classifier-conv"),
+    built_in!("mnist-head"),
     built_in!("reference-conv"),
     built_in!("reference-dense"),
 ];
@@ -164,6 +167,10 @@ pub struct Recipe<M = Settings> {
     pub train: Train,
     /// How the trained model is judged.
     pub evaluate: Evaluate,
+    /// What is trained one after the other, if it is more than one thing.
+    #[serde(default, rename = "phase", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub phases: Vec<Phase>,
 }
 
 /// `[noise]`: first a distortion of the whole image, each number drawn evenly from ± what is said
@@ -265,6 +272,7 @@ fn read_as<M: DeserializeOwned>(
         noise: recipe.noise,
         train: recipe.train,
         evaluate: recipe.evaluate,
+        phases: recipe.phases,
     })
 }
 
@@ -287,7 +295,17 @@ impl Recipe {
         Recipe::find(name_or_path, Path::new(""), 0)
     }
 
-    /// The same, with files looked for in a folder; so many recipes extend this one already.
+    /// What the last phase of a recipe trains: the recipe itself, if it has no phases.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_last_phase(name_or_path: &str) -> Result<Recipe, RecipeError> {
+        let mut phases = Recipe::load(name_or_path)?.in_phases(name_or_path)?;
+        Ok(phases.pop().expect("a recipe has a phase"))
+    }
+
+    /// The recipe, with files looked for in a folder; so many recipes extend this one already.
     fn find(name_or_path: &str, folder: &Path, depth: usize) -> Result<Recipe, RecipeError> {
         if let Some(text) = built_in(name_or_path) {
             return Recipe::parse_in(name_or_path, text, folder, depth);
@@ -321,7 +339,7 @@ impl Recipe {
             .data
             .paths_mut()
             .into_iter()
-            .chain(recipe.model.paths_mut());
+            .chain(&mut recipe.train.from);
         for path in paths {
             // Fails for an empty path alone, which is an error of whoever reads it.
             *path = std::path::absolute(folder.join(&*path)).unwrap_or(path.clone());
@@ -350,8 +368,15 @@ impl Recipe {
             Some(text) => (text.as_str(), table(origin, text)?),
             None => (text, own),
         };
-        let kind = kind(&whole);
-        let recipe = match kind.as_str() {
+        let recipe = Recipe::read_text(origin, text, &whole)?;
+        recipe.check(origin)?;
+        Ok(recipe)
+    }
+
+    /// Reads a recipe that extends none; `whole` is the table that `text` is.
+    fn read_text(origin: &str, text: &str, whole: &toml::Table) -> Result<Recipe, RecipeError> {
+        let kind = kind(whole);
+        match kind.as_str() {
             "autoencoder" => read_as(origin, text, &kind, Settings::Autoencoder),
             "vae" => read_as(origin, text, &kind, Settings::Vae),
             "classifier" => read_as(origin, text, &kind, Settings::Classifier),
@@ -365,13 +390,17 @@ impl Recipe {
                     hint: format!("kind = {nearest:?}"),
                 })
             }
-        }?;
-        recipe.check(origin)?;
-        Ok(recipe)
+        }
     }
 
-    /// Checks every value's range; `origin` is named in errors.
+    /// Checks every value's range, of every phase; `origin` is named in errors.
     pub fn check(&self, origin: &str) -> Result<(), RecipeError> {
+        self.check_values(origin)?;
+        self.in_phases(origin).map(|_| ())
+    }
+
+    /// The same without its phases.
+    fn check_values(&self, origin: &str) -> Result<(), RecipeError> {
         let wrong = |key: &'static str, value: String, expected: &str| {
             Err(RecipeError::Value {
                 origin: origin.to_owned(),
@@ -441,6 +470,20 @@ impl Recipe {
         if train.warmup_steps > 1_000_000 {
             let value = train.warmup_steps.to_string();
             return wrong("train.warmup_steps", value, "at most 1000000 steps");
+        }
+        let parts = self.model.parts();
+        if let Some(part) = train
+            .learn
+            .iter()
+            .find(|part| !parts.contains(&part.as_str()))
+        {
+            let expected = format!("names among {}", parts.join(", "));
+            return wrong("train.learn", format!("[{part:?}]"), &expected);
+        }
+        if !train.learn.is_empty() && train.from.is_none() {
+            let expected =
+                "`train.from` beside it: a part that is not trained has to be a trained one";
+            return wrong("train.learn", format!("{:?}", train.learn), expected);
         }
         // TOML's integers are signed.
         if train.seed > i64::MAX as u64 {

@@ -6,8 +6,9 @@ use common::{digits, small};
 use diabolo::device::Backend;
 use diabolo::device::cpu::Cpu;
 use diabolo::experiment::{self, Finished, Outcome, Setting, Stage, Watch};
+use diabolo::recipe::Recipe;
 use diabolo::report::Start;
-use diabolo::train::{Observer, Silent};
+use diabolo::train::{EpochRecord, Observer, Silent, Weights};
 
 fn cpu() -> Backend {
     Backend::Cpu(Cpu::<f32>::team(0).expect("threads"))
@@ -131,3 +132,117 @@ fn an_experiment_that_is_not_evaluated_only_trains() {
     assert_eq!(watch.1, ["training"]);
     assert!(trained.features.is_none() && trained.measurements.is_empty());
 }
+
+/// Trains an autoencoder, and then a classifier on its frozen encoder.
+fn in_two_phases() -> Recipe {
+    let text = format!(
+        "{}{}",
+        include_str!("common/small.toml"),
+        r#"
+[[phase]]
+name = "pretrain"
+[[phase]]
+name = "classify"
+[phase.model]
+kind = "classifier"
+hidden = [40]
+code = 6
+[phase.train]
+epochs = 2
+learn = ["head"]
+"#
+    );
+    Recipe::parse("phases.toml", &text).expect("valid")
+}
+
+#[test]
+fn phases_give_the_bits_of_runs_that_begin_with_each_other_s_models() {
+    let (recipe, data, backend) = (in_two_phases(), digits(), cpu());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = |recipe: &Recipe, name: &str| {
+        let path = folder.path().join(name);
+        let setting = Setting {
+            data: Some(&data),
+            folder: Some(&path),
+            ..Setting::new(&backend)
+        };
+        finished(experiment::run(recipe, &setting, &mut Silent).expect("runs"))
+    };
+    let phased = run(&recipe, "phased");
+    let phases = recipe.in_phases("phases.toml").expect("valid");
+    let first = run(&phases[0], "first");
+    let mut second = phases[1].clone();
+    second.train.from = Some(folder.path().join("first/model.safetensors"));
+    let second = run(&second, "second");
+    assert_eq!(phased.summary.weights_sha256, second.summary.weights_sha256);
+    assert_eq!(phased.measurements, second.measurements);
+    assert!(phased.summary.test_error.is_some(), "it classifies");
+    assert_eq!(phased.epochs.len(), 2);
+    let (of_phase, _) = Weights::load(
+        &folder
+            .path()
+            .join("phased/phases/pretrain/model.safetensors"),
+    )
+    .expect("kept");
+    assert_eq!(of_phase.sha256(), first.weights.sha256());
+}
+
+#[test]
+fn a_run_stopped_in_any_phase_goes_on_there_to_the_same_bits() {
+    let (recipe, data, backend) = (in_two_phases(), digits(), cpu());
+    let setting = Setting {
+        data: Some(&data),
+        ..Setting::new(&backend)
+    };
+    let whole = finished(experiment::run(&recipe, &setting, &mut Silent).expect("runs"));
+    for epochs in [1, recipe.train.epochs, recipe.train.epochs + 1] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let setting = Setting {
+            folder: Some(folder.path()),
+            ..setting
+        };
+        let mut watch = StopAfter(epochs);
+        let outcome = experiment::run(&recipe, &setting, &mut watch).expect("stops");
+        assert!(matches!(outcome, Outcome::Interrupted(_)));
+        let setting = Setting {
+            start: Start::Resume,
+            ..setting
+        };
+        let resumed = finished(experiment::run(&recipe, &setting, &mut Silent).expect("runs"));
+        let digest = &resumed.summary.weights_sha256;
+        assert_eq!(
+            *digest, whole.summary.weights_sha256,
+            "after {epochs} epochs"
+        );
+
+        // Another run in its place leaves nothing of its phases.
+        let mut other = recipe.clone();
+        other.phases.clear();
+        let setting = Setting {
+            start: Start::Force,
+            ..setting
+        };
+        experiment::run(&other, &setting, &mut Silent).expect("runs");
+        assert!(
+            !folder
+                .path()
+                .join("phases/pretrain/model.safetensors")
+                .exists()
+        );
+    }
+}
+
+/// Stops after so many epochs, of whichever phase.
+struct StopAfter(usize);
+
+impl Observer for StopAfter {
+    fn epoch_finished(&mut self, _: &EpochRecord) {
+        self.0 -= 1;
+    }
+
+    fn wants_to_stop(&mut self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Watch for StopAfter {}

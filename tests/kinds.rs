@@ -28,10 +28,12 @@ fn with_model(model: &str) -> Recipe {
 
 fn refused(model: &str) -> String {
     let text = include_str!("common/small.toml");
+    let (model, train) = model.split_once("[train]\n").unwrap_or((model, ""));
     let text = text.replace(
         "[model]\nhidden = [40]\ncode = 6\n",
         &format!("[model]\n{model}"),
     );
+    let text = text.replace("[train]\n", &format!("[train]\n{train}"));
     let error = Recipe::parse("kinds.toml", &text).expect_err("a wrong recipe");
     error.to_string()
 }
@@ -65,9 +67,11 @@ fn a_classifier_on_a_frozen_encoder_learns_and_leaves_the_encoder_and_its_statis
     let (path, autoencoder) = trained(&folder);
     let data = digits();
     for frozen in [true, false] {
-        let recipe = with_model(&format!(
-            "kind = \"classifier\"\nhidden = [40]\ncode = 6\nweights = {path:?}\nfrozen = {frozen}\n"
-        ));
+        let mut recipe = with_model("kind = \"classifier\"\nhidden = [40]\ncode = 6\n");
+        recipe.train.from = Some(path.clone());
+        if frozen {
+            recipe.train.learn = vec!["head".to_owned()];
+        }
         let mut trainer = trainer(&recipe, &data).expect("fits");
         let before = trainer.weights().expect("readable");
         assert_eq!(of_encoder(&before), of_encoder(&autoencoder));
@@ -158,16 +162,20 @@ fn what_a_kind_does_not_take_is_refused_with_a_hint() {
             &["kinds.toml", "model.dropout = 1", "hint: dropout = 0.5"][..],
         ),
         (
-            "kind = \"classifier\"\nhidden = [4]\ndropout = 0.5\nweights = \"a\"\n",
-            &["model.dropout = 0.5", "beside `model.weights`", "hint: "][..],
-        ),
-        (
             "kind = \"classifier\"\nhidden = [4]\nbeta = 2.0\n",
             &["hint: `beta` is a key of [model] with kind = \"vae\""][..],
         ),
         (
-            "kind = \"classifier\"\nhidden = [4]\nfrozen = true\n",
-            &["model.frozen = true", "hint: weights = \"runs/"][..],
+            "kind = \"classifier\"\nhidden = [4]\n[train]\nlearn = [\"head\"]\n",
+            &[
+                "train.learn = ",
+                "`train.from` beside it",
+                "hint: from = \"runs/",
+            ][..],
+        ),
+        (
+            "kind = \"classifier\"\nhidden = [4]\n[train]\nlearn = [\"decoder\"]\n",
+            &["train.learn = [\"decoder\"]", "encoder, head", "hint: "][..],
         ),
         (
             "code = 6\ntied = true\nconvolutions = [{ channels = 4, kernel = 3 }]\n",
@@ -204,26 +212,32 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
 
     let folder = tempfile::tempdir().expect("a folder");
     let (path, _) = trained(&folder);
-    let other = with_model(&format!(
-        "kind = \"classifier\"\nhidden = [41]\ncode = 6\nweights = {path:?}\n"
-    ));
-    let text = message(trainer(&other, &data));
-    assert!(
-        text.contains("encoder.0.weight") && text.contains("model.weights"),
-        "{text}"
-    );
-
-    for (model, parts) in [
+    let nowhere = "nowhere/model.safetensors".into();
+    for (model, from, parts) in [
         (
-            format!("hidden = [40]\nactivation = \"gelu\"\nweights = {path:?}"),
+            "hidden = [41]\ncode = 6",
+            &path,
+            ["encoder.0.weight", "hint: "],
+        ),
+        (
+            // The modules of a dropout count in the names of tensors.
+            "hidden = [40]\ncode = 6\ndropout = 0.5",
+            &path,
+            ["encoder.3.weight", "hint: "],
+        ),
+        (
+            "hidden = [40]\nactivation = \"gelu\"",
+            &path,
             ["its activation is relu, the recipe's gelu", "hint: "],
         ),
         (
-            "hidden = [40]\nweights = \"nowhere/model.safetensors\"".to_owned(),
-            ["`model.weights` names nowhere/model.safetensors", "hint: "],
+            "hidden = [40]",
+            &nowhere,
+            ["`train.from` names nowhere/model.safetensors", "hint: "],
         ),
     ] {
-        let recipe = with_model(&format!("kind = \"classifier\"\n{model}\n"));
+        let mut recipe = with_model(&format!("kind = \"classifier\"\n{model}\n"));
+        recipe.train.from = Some(from.clone());
         let text = message(trainer(&recipe, &data));
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     }

@@ -49,7 +49,7 @@ fn after_twenty_steps(rate: f64) -> f64 {
         width: WIDTHS[0],
         channels: 1,
     };
-    let engine = settings.build(plan, Task { image, classes: 0 });
+    let engine = settings.build(plan, Task { image, classes: 0 }, &[]);
     let engine = engine.expect("fits");
     let clock = plan.persistent("clock", Element::Index, 2);
     let [clean, noisy] = ["clean", "noisy"].map(|name| {

@@ -157,7 +157,7 @@ fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
         );
     }
     for name in once_each(&recipes) {
-        cases.push(model_case(&Recipe::load(name)?)?);
+        cases.push(model_case(&Recipe::load_last_phase(name)?)?);
     }
     Ok(cases)
 }

@@ -45,10 +45,10 @@ pub struct Options {
 pub fn import(options: &Options) -> Result<Done, Failure> {
     let out = &options.out;
     refuse_to_replace(out, options.force)?;
-    let recipe = Recipe::load(&options.recipe)?;
+    let recipe = Recipe::load_last_phase(&options.recipe)?;
     let image = image(&recipe, options.image)?;
     let classes = recipe.data.classes().unwrap_or(0);
-    let (folder, _) = RunFolder::open(out, &recipe, Start::Force)?;
+    let folder = RunFolder::open(out, Start::Force)?;
     let imported = Weights::import(&options.file, &recipe, Task { image, classes })?;
     folder.settle(&recipe, &imported.weights, imported.batches)?;
     if !imported.prefix.is_empty() {

@@ -62,7 +62,7 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
         let message = "cpu-f64 is the judge: one device at least must be another";
         return Err(Usage(message.to_owned()).into());
     }
-    let mut recipe = Recipe::load(&options.recipe)?;
+    let mut recipe = Recipe::load_last_phase(&options.recipe)?;
     if let Some(path) = &options.data {
         recipe.data.path = Some(path.clone());
         recipe.check("with --data")?;

@@ -52,7 +52,7 @@ enum DeviceKind {
 }
 
 pub fn plan(options: &Options) -> Result<Done, Failure> {
-    let recipe = Recipe::load(&options.recipe)?;
+    let recipe = Recipe::load_last_phase(&options.recipe)?;
     let shape = data_shape(&recipe, options.image)?;
     let program = Program::new(&recipe, shape, memory_limit())?;
     let gpu = match options.device {

@@ -150,12 +150,25 @@ fn check(names: &[String], image: Option<ImageShape>) -> Result<Done, Failure> {
     }
 }
 
-/// What a recipe would train.
+/// What a recipe would train: a line for each phase.
 fn describe(name: &str, image: Option<ImageShape>) -> Result<String, Failure> {
-    let recipe = Recipe::load(name)?;
-    let shape = data_shape(&recipe, image)?;
-    let program = Program::new(&recipe, shape, memory_limit())
-        .map_err(|error| format!("recipe {name}: {error}"))?;
+    let phases = Recipe::load(name)?.in_phases(name)?;
+    let lines = phases.iter().map(|recipe| -> Result<String, Failure> {
+        let line = describe_one(recipe, image)?;
+        Ok(match phases.len() {
+            1 => line,
+            _ => format!("\n  {}: {line}", recipe.name),
+        })
+    });
+    let lines = lines.collect::<Result<Vec<_>, _>>();
+    Ok(lines
+        .map_err(|error| format!("recipe {name}: {error}"))?
+        .concat())
+}
+
+fn describe_one(recipe: &Recipe, image: Option<ImageShape>) -> Result<String, Failure> {
+    let shape = data_shape(recipe, image)?;
+    let program = Program::new(recipe, shape, memory_limit())?;
     let learnt = program.tensors.iter();
     let learnt = learnt.filter(|tensor| tensor.role == Role::Parameter);
     let parameters: usize = learnt.map(|tensor| tensor.value.len).sum();

@@ -62,7 +62,7 @@ pub struct Options {
 
 pub fn run(options: &Options) -> Result<Done, Failure> {
     const RESOLUTION: f64 = 1000.0;
-    let mut recipe = Recipe::load(&options.recipe)?;
+    let mut recipe = Recipe::load_last_phase(&options.recipe)?;
     if let Some(batch) = options.batch {
         recipe.train.batch = batch as usize;
         recipe.check("with --batch")?;

@@ -7,6 +7,7 @@ pub mod cifar;
 pub mod draws;
 mod error;
 pub mod fashion_mnist;
+#[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod folder;
 pub mod idx;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::plan::Plan;
 
 use super::cpu::Cpu;
-use super::gpu::{Gpu, GpuContext, GpuOptions, is_software};
+use super::gpu::{Adapter, Gpu, GpuContext, GpuOptions, adapters};
 use super::{Device, DeviceError, DeviceInfo};
 use crate::kernels::host::{Products, Team};
 
@@ -183,33 +183,16 @@ pub struct Listing {
     pub reason: String,
 }
 
-/// Every adapter of the platform's own interface (Vulkan, Metal or DirectX 12); none where there is
-/// no driver.
-fn adapters() -> Vec<wgpu::Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::PRIMARY;
-    let instance = wgpu::Instance::new(descriptor);
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    // The best first; the sort keeps the driver's order among equals.
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 2,
-        wgpu::DeviceType::Cpu => 3,
-    });
-    adapters
-}
-
-fn names(adapters: &[wgpu::Adapter]) -> String {
-    let names = adapters.iter().map(|adapter| adapter.get_info().name);
+fn names(adapters: &[Adapter]) -> String {
+    let names = adapters.iter().map(|adapter| adapter.name());
     names.collect::<Vec<_>>().join(", ")
 }
 
 /// What `auto` takes: an index into the adapters, or the CPU; and why.
-fn auto(adapters: &[wgpu::Adapter]) -> (Option<usize>, String) {
-    match adapters.iter().position(|adapter| !is_software(adapter)) {
+fn auto(adapters: &[Adapter]) -> (Option<usize>, String) {
+    match adapters.iter().position(|adapter| !adapter.is_software()) {
         Some(index) => {
-            let name = adapters[index].get_info().name;
+            let name = adapters[index].name();
             (Some(index), format!("{name}, the best GPU here"))
         }
         None if adapters.is_empty() => (None, "the CPU, for there is no GPU".to_owned()),
@@ -259,19 +242,20 @@ pub fn select_with(
         },
         Choice::Gpu if adapters.is_empty() => {
             return Err(missing(
-                "no adapter was found (is its driver installed?)".to_owned(),
+                if cfg!(feature = "gpu") {
+                    "no adapter was found (is its driver installed?)"
+                } else {
+                    "this program was built without the feature `gpu`"
+                }
+                .to_owned(),
             ));
         }
-        Choice::Gpu => (0, format!("{}, as asked", adapters[0].get_info().name)),
+        Choice::Gpu => (0, format!("{}, as asked", adapters[0].name())),
         Choice::Named(part) => {
             let part = part.to_lowercase();
-            let matches =
-                |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&part);
+            let matches = |adapter: &Adapter| adapter.name().to_lowercase().contains(&part);
             match adapters.iter().position(matches) {
-                Some(index) => (
-                    index,
-                    format!("{}, as asked", adapters[index].get_info().name),
-                ),
+                Some(index) => (index, format!("{}, as asked", adapters[index].name())),
                 None if adapters.is_empty() => {
                     return Err(missing("no adapter was found".to_owned()));
                 }
@@ -280,12 +264,12 @@ pub fn select_with(
         }
     };
     let adapter = &adapters[index];
-    let reason = if is_software(adapter) {
+    let reason = if adapter.is_software() {
         format!("{reason}; it is a SOFTWARE renderer: right, but slower than `--device cpu`")
     } else {
         reason
     };
-    let context = GpuContext::open(adapter, options)?;
+    let context = adapter.open(options)?;
     Ok(Selected {
         backend: Backend::Gpu(context),
         reason,
@@ -296,8 +280,7 @@ pub fn select_with(
 pub fn any_gpu(options: GpuOptions) -> Result<Option<Arc<GpuContext>>, DeviceError> {
     let adapters = adapters();
     let best = adapters.first();
-    best.map(|adapter| GpuContext::open(adapter, options))
-        .transpose()
+    best.map(|adapter| adapter.open(options)).transpose()
 }
 
 /// Lists everything there is to compute on.
@@ -309,25 +292,9 @@ pub fn list() -> Listing {
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             simd: simd(),
         },
-        auto: index.map_or("cpu".to_owned(), |index| adapters[index].get_info().name),
-        adapters: adapters.iter().map(describe).collect(),
+        auto: index.map_or("cpu".to_owned(), |index| adapters[index].name()),
+        adapters: adapters.iter().map(Adapter::listing).collect(),
         reason,
-    }
-}
-
-fn describe(adapter: &wgpu::Adapter) -> AdapterListing {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    AdapterListing {
-        software: is_software(adapter),
-        backend: info.backend.to_string(),
-        driver: format!("{} {}", info.driver, info.driver_info),
-        name: info.name,
-        max_buffer_size: limits.max_buffer_size,
-        max_storage_binding_size: limits.max_storage_buffer_binding_size,
-        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
-        max_workgroup_threads: limits.max_compute_invocations_per_workgroup,
-        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-        subgroups: features.contains(wgpu::Features::SUBGROUP),
     }
 }
 

@@ -170,14 +170,22 @@ impl Emitter<'_> {
         }
     }
 
+    /// The same emitter, for a shorter while.
+    pub fn reborrow(&mut self) -> Emitter<'_> {
+        Emitter {
+            layer: self.layer.clone(),
+            pass: self.pass,
+            mode: self.mode,
+            emission: self.emission,
+        }
+    }
+
     /// The same emitter for layers that are not trained: they use their running statistics and leave
     /// them as they are.
     pub fn frozen(&mut self) -> Emitter<'_> {
         Emitter {
-            layer: self.layer.clone(),
-            pass: self.pass,
             mode: Mode::Evaluation,
-            emission: self.emission,
+            ..self.reborrow()
         }
     }
 

@@ -55,6 +55,7 @@ impl Subject<'_> {
         let mut inference = Inference::new(recipe, self.weights, self.backend, &noises)?;
         let features = self.encode_by(&mut inference, watch)?;
         if let Some(folder) = folder {
+            folder.make_features()?;
             for (part, features) in ["train", "test"].into_iter().zip(&features) {
                 let (rows, cols) = (features.values.len() / features.width, features.width);
                 npy::write_matrix(&folder.features(part), rows, cols, &features.values)?;

@@ -18,6 +18,7 @@
 
 mod describe;
 mod evaluation;
+mod phases;
 mod watch;
 
 pub use evaluation::Subject;
@@ -31,14 +32,14 @@ use crate::data::{self, Dataset};
 use crate::device::Backend;
 use crate::evaluate::{Features, FewLabel, Labels, Measurement, Origin, summarise, write_csv};
 use crate::objective::ERROR;
-use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 use crate::report::{LossPair, RunFolder, Seconds, Start, Summary};
-use crate::train::{self, EpochRecord, Metrics, Progress, TrainError, Trainer, Weights};
+use crate::train::{EpochRecord, Progress, TrainError, Weights};
 use crate::{Error, ErrorKind};
 
-use describe::{describe_data, describe_plan};
+use describe::describe_data;
 use evaluation::Evaluation;
+use phases::Trained;
 use watch::staged;
 
 /// Where and how a recipe is run.
@@ -122,42 +123,19 @@ pub fn run(
     // Before any work: a number of labels that cannot be drawn should not cost a training run.
     few_label(recipe).groups(Labels::from(&*data))?;
 
-    let (folder, checkpoint) = match setting.folder {
-        Some(path) => {
-            let (folder, checkpoint) = RunFolder::open(path, recipe, setting.start)?;
-            (Some(folder), checkpoint)
-        }
-        None => (None, None),
-    };
-    let is_resumed = checkpoint.is_some();
-    let trainer = Trainer::in_plan(
-        PlanBuilder::new(),
-        recipe,
-        data.training(),
-        data.held_out(),
-        setting.backend,
-        checkpoint,
-        setting.window,
-    )?;
-    watch.says(&describe_plan(&trainer));
-    // Everything that can be wrong with the recipe has been found by now.
-    if let Some(folder) = &folder {
-        if is_resumed {
-            folder.write_recipe(recipe)?;
-        } else {
-            folder.begin(recipe)?;
-        }
-    }
-
+    let folder = setting
+        .folder
+        .map(|path| RunFolder::open(path, setting.start));
+    let folder = folder.transpose()?;
     let began_training = Instant::now();
-    let trained = match train(recipe, trainer, folder.as_ref(), watch)? {
+    let trained = match phases::train(recipe, setting, &data, folder.as_ref(), watch)? {
         Trained::Finished(trained) => trained,
         Trained::Interrupted(progress) => return Ok(Outcome::Interrupted(progress)),
     };
     let train_seconds = began_training.elapsed().as_secs_f64();
     let began_evaluating = Instant::now();
     let subject = Subject {
-        recipe,
+        recipe: &trained.recipe,
         weights: &trained.weights,
         data: &data,
         backend: setting.backend,
@@ -175,7 +153,8 @@ pub fn run(
 
     let last = trained.epochs.last().ok_or(TrainError::NoEpochs)?;
     let test_error = last.notes.held_out.get(ERROR).copied();
-    let measured = test_error.map(|error| origin(recipe).measured("classes", "error", error));
+    let measured =
+        test_error.map(|error| origin(&trained.recipe).measured("classes", "error", error));
     evaluation.measurements.extend(measured);
     let info = setting.backend.info();
     let summary = Summary {
@@ -210,56 +189,6 @@ pub fn run(
         weights: trained.weights,
         features: evaluation.features,
     })))
-}
-
-/// How training ended.
-enum Trained {
-    Finished(Model),
-    Interrupted(Progress),
-}
-
-/// A trained model.
-struct Model {
-    weights: Weights,
-    epochs: Vec<EpochRecord>,
-    progress: Progress,
-}
-
-/// Trains to the end, and saves the model if there is a folder.
-fn train(
-    recipe: &Recipe,
-    mut trainer: Trainer,
-    folder: Option<&RunFolder>,
-    watch: &mut dyn Watch,
-) -> Result<Trained, Error> {
-    let progress = trainer.progress();
-    let mut metrics = match folder {
-        Some(folder) => Metrics::open(&folder.metrics(), progress.epoch)?,
-        None => Metrics::default(),
-    };
-    watch.stage(Stage::Training {
-        epochs: recipe.train.epochs,
-        steps: trainer.steps(),
-        batch: recipe.train.batch,
-        step: progress.step,
-    });
-    let checkpoint = folder.map(RunFolder::checkpoint);
-    let outcome = trainer.run(checkpoint.as_deref(), &mut metrics, watch);
-    watch.stage_finished();
-    if let train::Outcome::Interrupted(progress) = outcome? {
-        return Ok(Trained::Interrupted(progress));
-    }
-    let weights = trainer.weights().map_err(TrainError::from)?;
-    if let Some(folder) = folder {
-        weights
-            .save(&folder.model(), recipe, trainer.progress().step)
-            .map_err(TrainError::from)?;
-    }
-    Ok(Trained::Finished(Model {
-        weights,
-        epochs: metrics.records().to_vec(),
-        progress: trainer.progress(),
-    }))
 }
 
 /// The recipe's data set, read and cut to the size it asks for.

@@ -407,7 +407,7 @@ fn shrunk(recipe: &Recipe) -> Result<(Emission, ImageShape, Box<dyn Model>), Mod
         };
         let mut emission = Emission::of_gradients(PlanBuilder::new(), recipe.train.seed);
         let classes = CLASSES;
-        let model = settings.build(&mut emission.plan, Task { image, classes })?;
+        let model = settings.build(&mut emission.plan, Task { image, classes }, &[])?;
         Ok((emission, image, model))
     };
     let mut fitting = SIDES.map(fit);

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::After::{Bias, Norm};
 use super::chain::{Chain, Stage};
 use super::parts::{Convolution, Wrong, wrong_convolution, wrong_width};
-use super::{Batch, Model, ModelError, Use};
+use super::{Batch, Learning, Model, ModelError, Use};
 use crate::buffer::Matrix;
 use crate::emit::{Columns, Emitter, Parameters};
 use crate::image::ImageShape;
@@ -97,6 +97,9 @@ impl Settings {
     }
 }
 
+/// The model's parts.
+pub(super) const PARTS: &[&str] = &["encoder", "decoder"];
+
 /// An autoencoder whose parameters are declared in a plan.
 #[derive(Debug)]
 pub struct Autoencoder {
@@ -104,8 +107,8 @@ pub struct Autoencoder {
     pub encoder: Stack,
     /// From code to image.
     pub decoder: Stack,
-    /// Every tensor of both.
-    pub parameters: Parameters,
+    /// The parameters of both.
+    pub learning: Learning,
     /// Which loss its output is made for.
     pub loss: Loss,
     features: usize,
@@ -120,12 +123,12 @@ impl Autoencoder {
         plan: &mut PlanBuilder,
         settings: &Settings,
         image: ImageShape,
+        mut learning: Learning,
     ) -> Result<Self, ModelError> {
         let stages = Stage::of(&settings.convolutions, image)?;
-        let mut parameters = Parameters::new(plan);
         let f = settings.activation;
 
-        let mut encoder = Chain::new("encoder", plan, &mut parameters);
+        let mut encoder = Chain::new("encoder", plan, learning.of("encoder"));
         let flat = encoder.convolutions(&stages, image, f);
         let mut columns = flat;
         for &width in &settings.hidden {
@@ -138,7 +141,7 @@ impl Autoencoder {
         );
         let (encoder, dense) = encoder.end();
 
-        let mut decoder = Chain::new("decoder", plan, &mut parameters);
+        let mut decoder = Chain::new("decoder", plan, learning.of("decoder"));
         let output = match settings.loss {
             Loss::MeanSquaredError => Activation::Sigmoid,
             Loss::BinaryCrossEntropy => Activation::Identity,
@@ -176,7 +179,7 @@ impl Autoencoder {
         Ok(Autoencoder {
             encoder,
             decoder,
-            parameters,
+            learning,
             loss: settings.loss,
             features: image.features(),
         })
@@ -199,16 +202,23 @@ pub(super) fn pixels(e: &mut Emitter, loss: Loss, y: Matrix) -> Matrix {
 
 impl Model for Autoencoder {
     fn parameters(&self) -> Vec<&Parameters> {
-        vec![&self.parameters]
+        self.learning.all()
+    }
+
+    fn learnt(&self) -> Vec<&Parameters> {
+        vec![self.learning.learnt()]
     }
 
     fn train(&self, e: &mut Emitter, batch: &Batch) {
-        let (code, encoder) = self.encoder.forward(e, batch.noisy);
-        let (y, decoder) = self.decoder.forward(e, code);
+        let learning = &self.learning;
+        let of_encoder = &mut learning.emitter(e, "encoder");
+        let (code, encoder) = self.encoder.forward(of_encoder, batch.noisy);
+        let of_decoder = &mut learning.emitter(e, "decoder");
+        let (y, decoder) = self.decoder.forward(of_decoder, code);
         let dy = reconstruction(e, "reconstruction", self.loss, Per::Element, y, batch.clean);
         let d_code = self.decoder.backward(e, decoder, dy);
         self.encoder.backward(e, encoder, d_code).unused();
-        e.update(&self.parameters);
+        e.update(learning.learnt());
     }
 
     fn measure(&self, e: &mut Emitter, batch: &Batch) {

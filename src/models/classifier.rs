@@ -9,10 +9,8 @@
 //! loss      softmax cross-entropy, the mean over images that have a label
 //! ```
 //! The encoder's tensors have the names that an autoencoder's encoder has (without dropout, whose
-//! modules count), so that it can begin with the weights of one: `weights` names the file. `frozen`
-//! leaves them as they are, and the batch norms with their running statistics.
-
-use std::path::PathBuf;
+//! modules count), so that it can begin with the weights of one: `train.from` names the file.
+//! `train.learn = ["head"]` leaves them as they are, and the batch norms with their running statistics.
 
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
@@ -21,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::After::{Bias, Norm};
 use super::chain::{Chain, Stage};
 use super::parts::{Convolution, Wrong, wrong_convolution, wrong_width};
-use super::{Batch, Model, ModelError, Task, Use};
+use super::{Batch, Learning, Model, ModelError, Task, Use};
 use crate::buffer::Matrix;
 use crate::emit::{Emitter, Parameters};
 use crate::kernels::Activation;
@@ -55,12 +53,6 @@ pub struct Settings {
     /// The activation behind the code's batch norm.
     #[serde(default = "relu")]
     pub code_activation: Activation,
-    /// The model whose encoder it begins with: a `model.safetensors` of a run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weights: Option<PathBuf>,
-    /// Whether the encoder stays as it is.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub frozen: bool,
 }
 
 fn relu() -> Activation {
@@ -82,8 +74,6 @@ impl Settings {
             dropout: 0.0,
             code: None,
             code_activation: Activation::Relu,
-            weights: None,
-            frozen: false,
         }
     }
 
@@ -102,35 +92,19 @@ impl Settings {
                 )
             })
         };
-        let begun = || {
-            let expected = "no dropout beside `model.weights`: its layers count in the names of tensors, \
-                            and a trained encoder has none";
-            let fits = self.dropout == 0.0 || self.weights.is_none();
-            (!fits).then(|| ("model.dropout", self.dropout.to_string(), expected))
-        };
-        let frozen = || {
-            let expected = "`model.weights` beside it: a frozen encoder learns nothing, so it has to \
-                            be a trained one";
-            let trained = !self.frozen || self.weights.is_some();
-            (!trained).then(|| ("model.frozen", "true".to_owned(), expected))
-        };
-        widths
-            .or_else(code)
-            .or_else(convolutions)
-            .or_else(dropout)
-            .or_else(begun)
-            .or_else(frozen)
+        widths.or_else(code).or_else(convolutions).or_else(dropout)
     }
 }
+
+/// The model's parts.
+pub(super) const PARTS: &[&str] = &["encoder", "head"];
 
 /// A classifier whose parameters are declared in a plan.
 #[derive(Debug)]
 pub struct Classifier {
     encoder: Stack,
     head: Stack,
-    /// The encoder's, if it is updated by itself or not at all.
-    frozen: Option<Parameters>,
-    parameters: Parameters,
+    learning: Learning,
     features: usize,
 }
 
@@ -143,17 +117,15 @@ impl Classifier {
         plan: &mut PlanBuilder,
         settings: &Settings,
         task: Task,
+        mut learning: Learning,
     ) -> Result<Self, ModelError> {
         if task.classes == 0 {
             return Err(ModelError::NoLabels);
         }
         let stages = Stage::of(&settings.convolutions, task.image)?;
-        let mut frozen = settings.frozen.then(|| Parameters::named(plan, "encoder"));
-        let mut parameters = Parameters::new(plan);
         let f = settings.activation;
 
-        let of_encoder = frozen.as_mut().unwrap_or(&mut parameters);
-        let mut encoder = Chain::new("encoder", plan, of_encoder);
+        let mut encoder = Chain::new("encoder", plan, learning.of("encoder"));
         let mut columns = encoder.convolutions(&stages, task.image, f);
         for &width in &settings.hidden {
             encoder.dense([columns, width.into()], Norm(f));
@@ -166,14 +138,13 @@ impl Classifier {
         }
         let (encoder, _) = encoder.end();
 
-        let mut head = Chain::new("head", plan, &mut parameters);
+        let mut head = Chain::new("head", plan, learning.of("head"));
         head.dense([columns, task.classes.into()], Bias(Activation::Identity));
         let (head, _) = head.end();
         Ok(Classifier {
             encoder,
             head,
-            frozen,
-            parameters,
+            learning,
             features: task.image.features(),
         })
     }
@@ -181,11 +152,11 @@ impl Classifier {
 
 impl Model for Classifier {
     fn parameters(&self) -> Vec<&Parameters> {
-        self.frozen.iter().chain([&self.parameters]).collect()
+        self.learning.all()
     }
 
     fn learnt(&self) -> Vec<&Parameters> {
-        vec![&self.parameters]
+        vec![self.learning.learnt()]
     }
 
     fn reads_labels(&self) -> bool {
@@ -194,16 +165,14 @@ impl Model for Classifier {
 
     fn train(&self, e: &mut Emitter, batch: &Batch) {
         let labels = batch.labels.expect("a feed with labels");
-        let (code, encoder) = if self.frozen.is_some() {
-            self.encoder.forward(&mut e.frozen(), batch.noisy)
-        } else {
-            self.encoder.forward(e, batch.noisy)
-        };
-        let (y, head) = self.head.forward(e, code);
+        let learning = &self.learning;
+        let of_encoder = &mut learning.emitter(e, "encoder");
+        let (code, encoder) = self.encoder.forward(of_encoder, batch.noisy);
+        let (y, head) = self.head.forward(&mut learning.emitter(e, "head"), code);
         let dy = softmax_cross_entropy(e, y, labels);
         let d_code = self.head.backward(e, head, dy);
         self.encoder.backward(e, encoder, d_code).unused();
-        e.update(&self.parameters);
+        e.update(learning.learnt());
     }
 
     fn measure(&self, e: &mut Emitter, batch: &Batch) {

@@ -3,17 +3,18 @@
 mod autoencoder;
 mod chain;
 mod classifier;
+mod learn;
 mod parts;
 mod schema;
 mod vae;
 
 pub use autoencoder::Autoencoder;
 pub use classifier::Classifier;
+pub use learn::Learning;
 pub use parts::{Convolution, Pool, Size, Wrong};
 pub use vae::Vae;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -21,7 +22,7 @@ use thiserror::Error;
 use crate::buffer::{Matrix, View};
 use crate::emit::{Emitter, Parameters};
 use crate::image::ImageShape;
-use crate::kernels::WindowError;
+use crate::kernels::{Activation, WindowError};
 use crate::plan::PlanBuilder;
 
 /// What a model is made for.
@@ -133,63 +134,69 @@ impl Settings {
         }
     }
 
-    /// Declares the model's parameters.
+    /// The names of the model's parts, with which the names of its tensors begin.
+    pub fn parts(&self) -> &'static [&'static str] {
+        match self {
+            Settings::Autoencoder(_) => autoencoder::PARTS,
+            Settings::Vae(_) => vae::PARTS,
+            Settings::Classifier(_) => classifier::PARTS,
+        }
+    }
+
+    /// Declares the model's parameters. The parts named by `learn` are trained, and the others are frozen;
+    /// all are trained if none is named.
     ///
     /// # Errors
     ///
-    /// [`ModelError`] if a layer does not fit the images, or there are no labels to learn.
-    pub fn build(&self, plan: &mut PlanBuilder, task: Task) -> Result<Box<dyn Model>, ModelError> {
+    /// [`ModelError`] if a layer does not fit the images, there are no labels to learn, or no such part.
+    pub fn build(
+        &self,
+        plan: &mut PlanBuilder,
+        task: Task,
+        learn: &[String],
+    ) -> Result<Box<dyn Model>, ModelError> {
+        let learning = Learning::new(plan, self.parts(), learn)?;
         Ok(match self {
             Settings::Autoencoder(settings) => {
-                Box::new(Autoencoder::new(plan, settings, task.image)?)
+                Box::new(Autoencoder::new(plan, settings, task.image, learning)?)
             }
-            Settings::Vae(settings) => Box::new(Vae::new(plan, settings, task.image)),
-            Settings::Classifier(settings) => Box::new(Classifier::new(plan, settings, task)?),
+            Settings::Vae(settings) => Box::new(Vae::new(plan, settings, task.image, learning)),
+            Settings::Classifier(settings) => {
+                Box::new(Classifier::new(plan, settings, task, learning)?)
+            }
         })
     }
 
-    /// The file of weights that the model begins with, and what the names of the tensors begin with
-    /// that it takes from there.
-    pub fn begins_with(&self) -> Option<(&Path, &'static str)> {
-        match self {
-            Settings::Classifier(settings) => Some((settings.weights.as_deref()?, "encoder.")),
-            Settings::Autoencoder(_) | Settings::Vae(_) => None,
-        }
-    }
-
-    /// What keeps the encoder of another model from being this one's, in a sentence: what the shapes of
-    /// their tensors do not show.
-    pub fn misfit_of_encoder(&self, other: &Settings) -> Option<String> {
-        let Settings::Classifier(settings) = self else {
-            return None;
+    /// What keeps the tensors of another model from being this one's, in a sentence: what their names and
+    /// shapes do not show.
+    pub fn misfit(&self, other: &Settings) -> Option<String> {
+        let layers = |settings: &Settings| match settings {
+            Settings::Autoencoder(s) => Some((
+                s.convolutions.clone(),
+                s.activation,
+                Some(s.code_activation),
+            )),
+            Settings::Classifier(s) => {
+                let code_activation = s.code.map(|_| s.code_activation);
+                Some((s.convolutions.clone(), s.activation, code_activation))
+            }
+            Settings::Vae(_) => None,
         };
-        let (convolutions, activation, code_activation) = match other {
-            Settings::Autoencoder(s) => (&s.convolutions, s.activation, s.code_activation),
-            Settings::Classifier(s) => (&s.convolutions, s.activation, s.code_activation),
-            Settings::Vae(_) => return Some("it is of kind \"vae\"".to_owned()),
+        let (here, there) = match (self, other) {
+            (Settings::Vae(here), Settings::Vae(there)) => {
+                let pair = (here.activation, there.activation);
+                return differ("activation", Some(pair.0), Some(pair.1));
+            }
+            _ => (layers(self), layers(other)),
         };
-        if settings.convolutions != *convolutions {
+        let (Some(here), Some(there)) = (here, there) else {
+            return Some(format!("it is of kind \"{}\"", other.kind()));
+        };
+        if here.0 != there.0 {
             return Some("its convolutions are not the recipe's".to_owned());
         }
-        if settings.activation != activation {
-            let (there, here) = (activation.name(), settings.activation.name());
-            return Some(format!("its activation is {there}, the recipe's {here}"));
-        }
-        if settings.code.is_some() && settings.code_activation != code_activation {
-            let (there, here) = (code_activation.name(), settings.code_activation.name());
-            return Some(format!(
-                "its code_activation is {there}, the recipe's {here}"
-            ));
-        }
-        None
-    }
-
-    /// The paths that it names.
-    pub(crate) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        match self {
-            Settings::Classifier(settings) => settings.weights.iter_mut().collect(),
-            Settings::Autoencoder(_) | Settings::Vae(_) => Vec::new(),
-        }
+        let code_activation = || differ("code_activation", here.2, there.2);
+        differ("activation", Some(here.1), Some(there.1)).or_else(code_activation)
     }
 
     /// The first value out of range.
@@ -225,6 +232,13 @@ impl Settings {
     }
 }
 
+/// A sentence on two activations, if both are there and differ.
+fn differ(key: &str, here: Option<Activation>, there: Option<Activation>) -> Option<String> {
+    let (here, there) = (here?, there?);
+    let (of_recipe, of_file) = (here.name(), there.name());
+    (here != there).then(|| format!("its {key} is {of_file}, the recipe's {of_recipe}"))
+}
+
 /// Layers that do not fit their task.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ModelError {
@@ -254,6 +268,17 @@ pub enum ModelError {
         maps: ImageShape,
         /// Its height and width.
         size: [usize; 2],
+    },
+    /// A part that the model has not.
+    #[error(
+        "`train.learn` names a part `{asked}`: expected one of {}\nhint: learn = [\"{}\"]",
+        known.join(", "), known[0]
+    )]
+    Part {
+        /// What was asked for.
+        asked: String,
+        /// The parts that there are.
+        known: &'static [&'static str],
     },
     /// A classifier of images without classes.
     #[error(

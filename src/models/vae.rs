@@ -16,7 +16,7 @@ use super::autoencoder::pixels;
 use super::chain::After::Bias;
 use super::chain::Chain;
 use super::parts::{Wrong, wrong_width};
-use super::{Batch, Model, Use};
+use super::{Batch, Learning, Model, Use};
 use crate::buffer::Matrix;
 use crate::emit::{Columns, Emitter, Parameters};
 use crate::image::ImageShape;
@@ -80,13 +80,16 @@ impl Settings {
     }
 }
 
+/// The model's parts.
+pub(super) const PARTS: &[&str] = &["encoder", "decoder"];
+
 /// A variational autoencoder whose parameters are declared in a plan.
 #[derive(Debug)]
 pub struct Vae {
     encoder: Stack,
     sample: GaussianSample,
     decoder: Stack,
-    parameters: Parameters,
+    learning: Learning,
     beta: f64,
     features: usize,
     code: usize,
@@ -95,11 +98,15 @@ pub struct Vae {
 impl Vae {
     /// Declares the parameters. Names are those of a PyTorch module with two `nn.Sequential`s,
     /// `encoder` and `decoder`.
-    pub fn new(plan: &mut PlanBuilder, settings: &Settings, image: ImageShape) -> Vae {
+    pub fn new(
+        plan: &mut PlanBuilder,
+        settings: &Settings,
+        image: ImageShape,
+        mut learning: Learning,
+    ) -> Vae {
         let features = Columns::Plain(image.features());
-        let mut parameters = Parameters::new(plan);
         let mut stack = |prefix, widths: &[Columns]| {
-            let mut chain = Chain::new(prefix, plan, &mut parameters);
+            let mut chain = Chain::new(prefix, plan, learning.of(prefix));
             for (index, pair) in widths.windows(2).enumerate() {
                 let is_last = index + 2 == widths.len();
                 let f = if is_last {
@@ -124,7 +131,7 @@ impl Vae {
                 name: "sample".to_owned(),
             },
             decoder: stack("decoder", &[&[Columns::Plain(code)], &up[..]].concat()),
-            parameters,
+            learning,
             beta: settings.beta,
             features: image.features(),
             code,
@@ -134,13 +141,20 @@ impl Vae {
 
 impl Model for Vae {
     fn parameters(&self) -> Vec<&Parameters> {
-        vec![&self.parameters]
+        self.learning.all()
+    }
+
+    fn learnt(&self) -> Vec<&Parameters> {
+        vec![self.learning.learnt()]
     }
 
     fn train(&self, e: &mut Emitter, batch: &Batch) {
-        let (q, encoder) = self.encoder.forward(e, batch.noisy);
+        let learning = &self.learning;
+        let of_encoder = &mut learning.emitter(e, "encoder");
+        let (q, encoder) = self.encoder.forward(of_encoder, batch.noisy);
         let (z, sample) = self.sample.forward(e, q);
-        let (y, decoder) = self.decoder.forward(e, z);
+        let of_decoder = &mut learning.emitter(e, "decoder");
+        let (y, decoder) = self.decoder.forward(of_decoder, z);
 
         let loss = Loss::BinaryCrossEntropy;
         let dy = reconstruction(e, "reconstruction", loss, Per::Image, y, batch.clean);
@@ -150,7 +164,7 @@ impl Model for Vae {
         // q is read by the sampling and by the divergence.
         let dq = self.sample.backward(e, sample, dz).plus(e, dq_kl);
         self.encoder.backward(e, encoder, dq).unused();
-        e.update(&self.parameters);
+        e.update(learning.learnt());
     }
 
     fn measure(&self, e: &mut Emitter, batch: &Batch) {

@@ -18,8 +18,9 @@ pub(super) fn example(key: &str) -> &'static str {
         }
         "model.tied" => "take `tied` or the convolutions away",
         "model.beta" => "beta = 1.0",
-        "model.dropout" => "dropout = 0.5, without `weights`",
-        "model.frozen" => "weights = \"runs/mnist-dense-0/model.safetensors\"",
+        "model.dropout" => "dropout = 0.5",
+        "train.from" => "from = \"runs/mnist-dense-0/model.safetensors\"",
+        "train.learn" => "from = \"runs/mnist-dense-0/model.safetensors\", learn = [\"head\"]",
         "noise.gaussian" => "gaussian = 0.5",
         "noise.shift" => "shift = 2.0",
         "noise.rotation" => "rotation = 10.0",

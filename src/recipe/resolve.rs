@@ -56,7 +56,7 @@ pub(super) fn extended(
 }
 
 /// What `over` says, and where it says nothing, what `under` says.
-fn merge(mut under: Table, over: Table) -> Table {
+pub(super) fn merge(mut under: Table, over: Table) -> Table {
     for (key, value) in over {
         let merged = match (under.remove(&key), value) {
             (Some(Value::Table(under)), Value::Table(over))

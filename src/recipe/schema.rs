@@ -10,6 +10,11 @@ use super::{Recipe, hint};
 const EXTENDS: &str = "Another recipe, a built-in one or a file beside this one. Whatever this recipe does \
      not say is taken from there, table by table and key by key; `name` and `description` are not taken.";
 
+/// Says what a phase is.
+const PHASE: &str = "The recipe trains several times, once for each phase. A phase says under `model`, \
+     `noise` and `train` what differs from the recipe's own tables. All but the first begin with the model \
+     of the phase before, unless they say `train.from`; the last one's model is judged.";
+
 /// The JSON schema of a recipe, for editors that check TOML as it is typed.
 pub fn schema() -> Value {
     let whole = of_whole();
@@ -34,8 +39,31 @@ fn of_whole() -> Value {
     });
     let schema = settings.into_generator().into_root_schema_for::<Recipe>();
     let mut schema = schema.to_value();
+    let phase = of_phase(&schema["properties"]);
+    schema["properties"]["phase"] = phase;
     schema["properties"]["extends"] = json!({ "type": "string", "description": EXTENDS });
     schema
+}
+
+/// The schema of a list of phases, each of which says what differs from the recipe's own tables.
+fn of_phase(properties: &Value) -> Value {
+    let name = json!({ "type": "string", "description": "Names the phase, and its folder." });
+    let mut of_phase = json!({ "name": name });
+    for table in ["model", "noise", "train"] {
+        let mut schema = properties[table].clone();
+        require_nothing(&mut schema);
+        of_phase[table] = schema;
+    }
+    json!({
+        "type": "array",
+        "description": PHASE,
+        "items": {
+            "type": "object",
+            "properties": of_phase,
+            "required": ["name"],
+            "additionalProperties": false,
+        },
+    })
 }
 
 /// Takes every `required` away: what a recipe does not say may stand in the one that it extends. A table
@@ -89,6 +117,7 @@ pub fn keys() -> Vec<Key> {
         "name",
         "description",
         "extends",
+        "phase",
         "data",
         "model",
         "noise",
@@ -162,8 +191,8 @@ fn list(keys: &mut Vec<Key>, path: &str, kind: Option<&str>, schema: &Value, req
         meaning: text(schema),
         choices: choices(schema),
     });
-    // The keys of the tables in a list.
-    if schema["items"]["properties"].is_object() {
+    // The keys of the tables in a list; a phase's are those of the recipe's own tables.
+    if path != "phase" && schema["items"]["properties"].is_object() {
         table(keys, path, kind, &schema["items"]);
     }
 }
@@ -347,6 +376,9 @@ mod tests {
                 ("[model]", "[model]\nkind = \"octopus\""),
                 ("[data]", "[date]"),
             ] {
+                if !text.contains(from) {
+                    continue; // it stands in the recipe that this one extends
+                }
                 let wrong = text.replacen(from, to, 1);
                 let Ok(wrong) = toml::from_str::<toml::Table>(&wrong) else {
                     continue; // the key is there already

@@ -1,5 +1,7 @@
 //! `[train]`: how the model learns.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,15 @@ pub struct Train {
     /// Steps over which the learning rate first rises linearly from 0.
     #[serde(default)]
     pub warmup_steps: usize,
+    /// A `model.safetensors` of another run, whose tensors the model begins with: those of every part
+    /// (`encoder`, `decoder`, `head`) that both models have. A relative path starts at the recipe file's
+    /// folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// The parts of the model that are trained: `encoder`, `decoder`, `head`. The others stay as they are,
+    /// also the running statistics of their batch norms. Without this key all parts are trained.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learn: Vec<String>,
     /// Decides everything that is drawn at random: initial weights, the order of images, noise, labelled
     /// images.
     #[serde(default)]

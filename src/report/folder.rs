@@ -86,12 +86,13 @@ impl RunFolder {
         }
     }
 
-    /// Looks whether a run may begin here, and touches nothing. Returns the checkpoint to resume.
-    pub fn open(
-        path: &Path,
-        recipe: &Recipe,
-        start: Start,
-    ) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {
+    /// Looks whether a run may begin here or go on, and touches nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] if the folder holds a run that is not to be replaced, something that is no run, or
+    /// no run that could be gone on with.
+    pub fn open(path: &Path, start: Start) -> Result<RunFolder, FolderError> {
         let folder = RunFolder::existing(path);
         let is_run = folder.recipe().is_file();
         let is_empty = match std::fs::read_dir(path) {
@@ -99,20 +100,28 @@ impl RunFolder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
             Err(source) => return Err(folder.io("read", source)),
         };
+        let has_checkpoint = |folder: &RunFolder| folder.checkpoint().is_file();
         match start {
-            Start::Resume => folder.resume(recipe),
+            Start::Resume if has_checkpoint(&folder) => Ok(folder),
+            Start::Resume if folder.phases().iter().any(has_checkpoint) => Ok(folder),
+            Start::Resume => Err(FolderError::NothingToResume(folder.path)),
             Start::New if is_run => Err(FolderError::Taken(folder.path)),
             _ if !is_run && !is_empty => Err(FolderError::NotARun(folder.path)),
-            _ => Ok((folder, None)),
+            _ => Ok(folder),
         }
     }
 
     /// Makes the folder of a new run: what an older run left goes, the recipe is written.
     pub fn begin(&self, recipe: &Recipe) -> Result<(), FolderError> {
         self.clear()?;
-        let features = self.path.join("features");
-        std::fs::create_dir_all(&features).map_err(|source| self.io("create", source))?;
+        std::fs::create_dir_all(&self.path).map_err(|source| self.io("create", source))?;
         self.write_recipe(recipe)
+    }
+
+    /// Makes the folder of features, if it is not there.
+    pub fn make_features(&self) -> Result<(), FolderError> {
+        let features = self.path.join("features");
+        std::fs::create_dir_all(&features).map_err(|source| self.io("create", source))
     }
 
     /// Writes the recipe, every default spelled out.
@@ -146,24 +155,44 @@ impl RunFolder {
             .map_err(|source| self.io("rename the model into", source))
     }
 
-    fn resume(self, recipe: &Recipe) -> Result<(RunFolder, Option<Checkpoint>), FolderError> {
+    /// The folder of a phase before the last one.
+    pub fn phase(&self, name: &str) -> RunFolder {
+        RunFolder::existing(&self.path.join("phases").join(name))
+    }
+
+    /// The folders of the phases before the last one that are there.
+    fn phases(&self) -> Vec<RunFolder> {
+        let entries = std::fs::read_dir(self.path.join("phases"));
+        let entries = entries.into_iter().flatten().flatten();
+        entries
+            .map(|entry| RunFolder::existing(&entry.path()))
+            .collect()
+    }
+
+    /// The checkpoint of a run that is to be gone on with; none if it has not come to its first.
+    ///
+    /// Errors if it is of another recipe: of one that trains something else, that is.
+    pub fn checkpoint_of(&self, recipe: &Recipe) -> Result<Option<Checkpoint>, FolderError> {
         if !self.checkpoint().is_file() {
-            return Err(FolderError::NothingToResume(self.path));
+            return Ok(None);
         }
         let (checkpoint, mut of) = Checkpoint::load(&self.checkpoint())?;
         // What is judged afterwards does not change what is trained.
         of.evaluate = recipe.evaluate.clone();
         if of != *recipe {
             return Err(FolderError::OtherRecipe {
-                path: self.path,
+                path: self.path.clone(),
                 differences: differences(&of.to_toml(), &recipe.to_toml()),
             });
         }
-        Ok((self, Some(checkpoint)))
+        Ok(Some(checkpoint))
     }
 
-    /// Removes the files of a run, and nothing else.
+    /// Removes the files of a run, of all its phases, and nothing else.
     fn clear(&self) -> Result<(), FolderError> {
+        for phase in self.phases() {
+            phase.clear()?;
+        }
         let files = [
             self.summary(),
             self.measurements(),
@@ -272,8 +301,8 @@ mod tests {
     fn a_new_run_gets_a_folder_with_its_recipe() {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let path = parent.path().join("deep/run");
-        let (folder, checkpoint) = RunFolder::open(&path, &recipe(), Start::New).expect("new");
-        assert!(checkpoint.is_none() && !path.exists());
+        let folder = RunFolder::open(&path, Start::New).expect("new");
+        assert!(!path.exists());
         folder.begin(&recipe()).expect("made");
         assert_eq!(Recipe::read(&folder.recipe()).expect("written"), recipe());
     }
@@ -282,13 +311,13 @@ mod tests {
     fn a_run_is_replaced_only_by_force_and_only_its_own_files() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path();
-        let (run, _) = RunFolder::open(path, &recipe(), Start::New).expect("empty");
+        let run = RunFolder::open(path, Start::New).expect("empty");
         run.begin(&recipe()).expect("made");
-        let error = RunFolder::open(path, &recipe(), Start::New).expect_err("taken");
+        let error = RunFolder::open(path, Start::New).expect_err("taken");
         assert!(error.to_string().contains("--resume"), "{error}");
         std::fs::write(path.join("notes.txt"), "mine").expect("written");
         std::fs::write(path.join("summary.json"), "{}").expect("written");
-        let (run, _) = RunFolder::open(path, &recipe(), Start::Force).expect("forced");
+        let run = RunFolder::open(path, Start::Force).expect("forced");
         assert!(
             path.join("summary.json").is_file(),
             "nothing goes before the new run begins"
@@ -303,7 +332,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("thesis.tex"), "…").expect("written");
         for start in [Start::New, Start::Force] {
-            let error = RunFolder::open(folder.path(), &recipe(), start).expect_err("not a run");
+            let error = RunFolder::open(folder.path(), start).expect_err("not a run");
             assert!(error.to_string().contains("--out"), "{error}");
         }
     }
@@ -311,7 +340,7 @@ mod tests {
     #[test]
     fn resuming_without_a_checkpoint_says_so() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let error = RunFolder::open(folder.path(), &recipe(), Start::Resume).expect_err("none");
+        let error = RunFolder::open(folder.path(), Start::Resume).expect_err("none");
         assert!(error.to_string().contains("no checkpoint"), "{error}");
     }
 }

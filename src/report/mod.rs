@@ -1,11 +1,14 @@
 //! What a run leaves behind: its folder, its summary, its pictures.
 
+#[cfg(feature = "cli")]
 pub mod benchmarks;
+#[cfg(feature = "cli")]
 pub mod differences;
 mod folder;
 mod grid;
 mod plan;
 mod reconstructions;
+#[cfg(feature = "cli")]
 pub mod scaling;
 mod summary;
 pub mod timeline;

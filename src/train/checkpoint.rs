@@ -185,12 +185,19 @@ impl Weights {
         misfit(&self.tensors, tensors)
     }
 
-    /// Takes over the tensors of `other` whose names begin with `prefix`.
+    /// Takes over the tensors of every part that both models have. A part is what the names of its tensors
+    /// begin with, up to the first dot.
     ///
-    /// Errors, in a sentence, if one of them is missing there or has another shape.
-    pub fn take_over(&mut self, other: &Weights, prefix: &str) -> Result<(), String> {
-        let of_prefix = |stored: &&mut Stored| stored.name.starts_with(prefix);
-        for stored in self.tensors.iter_mut().filter(of_prefix) {
+    /// Errors, in a sentence, if a tensor of such a part is missing there or has another shape, or if the
+    /// models have no part in common.
+    pub fn take_over(&mut self, other: &Weights) -> Result<(), String> {
+        let part = |stored: &Stored| stored.name.split('.').next().map(str::to_owned);
+        let parts: Vec<_> = other.tensors.iter().map(part).collect();
+        let mut taken = 0;
+        for stored in self.tensors.iter_mut() {
+            if !parts.contains(&part(stored)) {
+                continue;
+            }
             let (name, expected) = (&stored.name, &stored.shape);
             let there = other.tensors.iter().find(|there| there.name == *name);
             let there = there.ok_or_else(|| format!("tensor `{name}` is missing"))?;
@@ -201,8 +208,12 @@ impl Weights {
                 ));
             }
             stored.values.clone_from(&there.values);
+            taken += 1;
         }
-        Ok(())
+        match taken {
+            0 => Err("no part of the model is there".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// SHA-256 over every value, as little-endian `f32`, tensor by tensor.

@@ -29,7 +29,9 @@ impl Declared {
         steps: usize,
     ) -> Result<Declared, ModelError> {
         let mut emission = Emission::new(plan, recipe.train.seed);
-        let model = recipe.model.build(&mut emission.plan, task)?;
+        let model = recipe
+            .model
+            .build(&mut emission.plan, task, &recipe.train.learn)?;
         for parameters in model.learnt() {
             let optimiser = recipe.train.optimiser();
             let group = Group::new(&mut emission.plan, parameters, optimiser, steps);

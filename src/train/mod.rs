@@ -17,7 +17,7 @@ pub use feed::{Feed, Source};
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics, NoteValues};
 pub use program::{DataShape, EvaluationPass, Program, noise};
-pub use trainer::{Observer, Outcome, Silent, Trainer};
+pub use trainer::{Begin, Observer, Outcome, Silent, Trainer};
 
 use std::path::PathBuf;
 
@@ -96,12 +96,12 @@ pub enum TrainError {
     /// Weights of another model.
     #[error("these weights are of another model than the recipe's: {0}")]
     OtherModel(String),
-    /// The trained encoder that a classifier is to begin with cannot be had.
+    /// The trained model that a recipe begins with cannot be read.
     #[error(
-        "`model.weights` names {path}: {source}\nhint: weights = \"runs/mnist-dense-0/model.safetensors\", \
-         a file that `diabolo run` or `diabolo import` wrote"
+        "`train.from` names {path}: {source}\nhint: from = \"runs/mnist-dense-0/model.safetensors\", a \
+         file that `diabolo run` or `diabolo import` wrote"
     )]
-    EncoderFile {
+    From {
         /// The file.
         path: PathBuf,
         /// Why.

@@ -54,6 +54,22 @@ pub enum Outcome {
     Interrupted(Progress),
 }
 
+/// What a trainer begins with.
+pub enum Begin {
+    /// A new model; parts of it trained, if the recipe's `train.from` says so.
+    New,
+    /// A model that takes what it can from a trained one, which is of this recipe.
+    With(Box<(Weights, Recipe)>),
+    /// Where an earlier trainer stopped.
+    Checkpoint(Checkpoint),
+}
+
+impl From<Option<Checkpoint>> for Begin {
+    fn from(checkpoint: Option<Checkpoint>) -> Self {
+        checkpoint.map_or(Begin::New, Begin::Checkpoint)
+    }
+}
+
 /// A model in training on a device.
 pub struct Trainer {
     recipe: Recipe,
@@ -86,7 +102,7 @@ impl Trainer {
         train: impl Into<Examples>,
         held_out: impl Into<Examples>,
         backend: &Backend,
-        checkpoint: Option<Checkpoint>,
+        begin: impl Into<Begin>,
     ) -> Result<Trainer, TrainError> {
         Trainer::in_plan(
             PlanBuilder::new(),
@@ -94,7 +110,7 @@ impl Trainer {
             train,
             held_out,
             backend,
-            checkpoint,
+            begin,
             None,
         )
     }
@@ -107,9 +123,10 @@ impl Trainer {
         train: impl Into<Examples>,
         held_out: impl Into<Examples>,
         backend: &Backend,
-        checkpoint: Option<Checkpoint>,
+        begin: impl Into<Begin>,
         window: Option<usize>,
     ) -> Result<Trainer, TrainError> {
+        let begin = begin.into();
         let (train, held_out) = (train.into(), held_out.into());
         let batch = recipe.train.batch;
         check(batch, &train, &held_out)?;
@@ -133,9 +150,17 @@ impl Trainer {
         let mut device = backend.load(program.plan.clone())?;
         let order: Vec<u32> = (0..program.held_out.order.len as u32).collect();
         device.write(program.held_out.order, HostData::Index(&order))?;
-        let checkpoint = match checkpoint {
-            Some(checkpoint) => checkpoint,
-            None => Checkpoint::initial(first_weights(recipe, &program, shape.task())?, &program),
+        let trained = match begin {
+            Begin::Checkpoint(checkpoint) => Err(checkpoint),
+            Begin::New => Ok(None),
+            Begin::With(trained) => Ok(Some(*trained)),
+        };
+        let checkpoint = match trained {
+            Err(checkpoint) => checkpoint,
+            Ok(trained) => {
+                let weights = first_weights(recipe, &program, shape.task(), trained)?;
+                Checkpoint::initial(weights, &program)
+            }
         };
         if let Some(misfit) = checkpoint.misfit(&program) {
             return Err(TrainError::OtherModel(misfit));
@@ -336,26 +361,35 @@ fn check(batch: usize, train: &Examples, held_out: &Examples) -> Result<(), Trai
     Ok(())
 }
 
-/// The values that a program's model begins with: drawn by the seed, and for a classifier with a trained
-/// encoder those of that encoder.
-fn first_weights(recipe: &Recipe, program: &Program, task: Task) -> Result<Weights, TrainError> {
+/// The values that a program's model begins with: drawn by the seed, but for the parts that it takes from
+/// a trained model.
+fn first_weights(
+    recipe: &Recipe,
+    program: &Program,
+    task: Task,
+    trained: Option<(Weights, Recipe)>,
+) -> Result<Weights, TrainError> {
     let mut weights = Weights::initial(&program.tensors, task, recipe.train.seed);
-    if let Some((path, prefix)) = recipe.model.begins_with() {
-        let loaded = Weights::load(path).map_err(|source| TrainError::EncoderFile {
-            path: path.to_owned(),
-            source: Box::new(source),
-        });
-        let (trained, of_recipe) = loaded?;
-        let misfit = recipe.model.misfit_of_encoder(&of_recipe.model);
-        let taken = misfit.map_or_else(|| weights.take_over(&trained, prefix), Err);
-        taken.map_err(|reason| {
-            let path = path.display();
-            TrainError::OtherModel(format!(
-                "`model.weights` names {path}, but {reason}\nhint: give `model` the convolutions, \
-                 widths and activations of that run's recipe.toml, or name another run's \
-                 model.safetensors"
-            ))
-        })?;
-    }
+    let (origin, trained) = match (trained, &recipe.train.from) {
+        (Some(trained), _) => ("the phase before".to_owned(), trained),
+        (None, Some(path)) => {
+            let loaded = Weights::load(path).map_err(|source| TrainError::From {
+                path: path.to_owned(),
+                source: Box::new(source),
+            });
+            (path.display().to_string(), loaded?)
+        }
+        (None, None) => return Ok(weights),
+    };
+    let (trained, of_recipe) = trained;
+    let misfit = recipe.model.misfit(&of_recipe.model);
+    let taken = misfit.map_or_else(|| weights.take_over(&trained), Err);
+    taken.map_err(|reason| {
+        TrainError::OtherModel(format!(
+            "recipe {} begins with {origin}, but {reason}\nhint: give `model` the convolutions, widths \
+             and activations of that model, or take another one",
+            recipe.name
+        ))
+    })?;
     Ok(weights)
 }

@@ -227,7 +227,7 @@ fn model(
 ) -> (Model, PlanBuilder) {
     let mut emission = Emission::new(PlanBuilder::new(), 0);
     let plan = &mut emission.plan;
-    let model = settings.build(plan, Task { image, classes });
+    let model = settings.build(plan, Task { image, classes }, &[]);
     let model = model.expect("fits");
     let clock = plan.persistent("clock", Element::Index, 2);
     let features = image.features();

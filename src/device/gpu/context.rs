@@ -1,51 +1,14 @@
 //! An open adapter.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::device::DeviceError;
-use crate::kernels::naive_products;
 
-use super::lower::Rewrite;
+use super::GpuOptions;
+use super::adapters::is_software;
 use super::pipelines::Pipeline;
-
-/// How an adapter is opened and shaders are built.
-#[derive(Clone, Copy, Debug)]
-pub struct GpuOptions {
-    /// Let the driver check every index: slower, for tests.
-    pub checked: bool,
-    /// Ask for no more than every WebGPU adapter has: its default limits and no optional feature.
-    pub portable: bool,
-    /// What becomes of a kernel's shader before it is compiled.
-    pub rewrite: Rewrite,
-}
-
-impl Default for GpuOptions {
-    fn default() -> Self {
-        GpuOptions {
-            checked: false,
-            portable: false,
-            rewrite: |_, shader| Cow::Borrowed(shader),
-        }
-    }
-}
-
-impl GpuOptions {
-    /// Every matrix product by plain loops instead of tiles: slow, and too simple to be wrong.
-    pub fn naive() -> Self {
-        GpuOptions {
-            rewrite: |_, shader| Cow::Owned(naive_products(shader)),
-            ..GpuOptions::default()
-        }
-    }
-}
-
-/// Whether an adapter computes on the CPU after all.
-pub(in crate::device) fn is_software(adapter: &wgpu::Adapter) -> bool {
-    adapter.get_info().device_type == wgpu::DeviceType::Cpu
-}
 
 /// An adapter's device and queue, and the pipelines compiled so far.
 pub struct GpuContext {
