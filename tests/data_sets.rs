@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use diabolo::data::{DataError, Dataset};
 use diabolo::data::{Selection, load, load_from};
 use flate2::{Compression, write::GzEncoder};
-use sets::{assert_has, bytes, failure, message, select, shape, temporary};
+use sets::{assert_has, bytes, failure, message, select, shape, temporary, write_mnist};
 use tempfile::TempDir;
 
 // CIFAR-10
@@ -268,9 +268,10 @@ fn fashion_mnist_that_is_missing_or_another_set_is_an_error() {
             "diabolo data fetch fashion-mnist",
         ],
     );
-    let mnist = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist");
+    let mnist = temporary();
+    write_mnist(mnist.path());
     assert_has(
-        &failure(&select("fashion-mnist", &mnist)),
+        &failure(&select("fashion-mnist", mnist.path())),
         &[
             "train-images-idx3-ubyte.gz (unpacked)",
             "SHA-256 ba891046",
@@ -344,10 +345,11 @@ fn arrays_are_split_and_keep_their_labels() {
 
 #[test]
 fn idx_files_are_arrays_too_and_parts_must_fit() {
-    let mnist = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist");
-    let images = mnist.join("t10k-images-idx3-ubyte.gz");
+    let mnist = temporary();
+    write_mnist(mnist.path());
+    let images = mnist.path().join("t10k-images-idx3-ubyte.gz");
     let selection = Selection {
-        labels: Some(mnist.join("t10k-labels-idx1-ubyte.gz")),
+        labels: Some(mnist.path().join("t10k-labels-idx1-ubyte.gz")),
         train_images: Some(100),
         ..select("npy", &images)
     };

@@ -116,10 +116,7 @@ fn imported(model: &[u8]) -> Vec<Entry> {
     let folder = folder_with(model);
     succeed(folder.path(), &import());
     let run = folder.path().join("run");
-    assert_eq!(
-        names(&run),
-        ["features", "model.safetensors", "recipe.toml"]
-    );
+    assert_eq!(names(&run), ["model.safetensors", "recipe.toml"]);
     entries(&std::fs::read(run.join("model.safetensors")).expect("written"))
 }
 
@@ -309,7 +306,7 @@ fn a_folder_that_is_there_is_replaced_only_by_force_and_only_by_a_whole_model() 
     });
     std::fs::write(at("model.safetensors"), &other).expect("written");
     succeed(folder.path(), &force);
-    let expected = ["features", "model.safetensors", "notes.txt", "recipe.toml"];
+    let expected = ["model.safetensors", "notes.txt", "recipe.toml"];
     assert_eq!(names(&at("run")), expected);
     let mut model = entries(&std::fs::read(at("run/model.safetensors")).expect("written"));
     assert_eq!(

@@ -223,7 +223,7 @@ fn data_and_weights_that_do_not_fit_a_classifier_are_errors_of_the_trainer() {
             // The modules of a dropout count in the names of tensors.
             "hidden = [40]\ncode = 6\ndropout = 0.5",
             &path,
-            ["encoder.3.weight", "hint: "],
+            ["encoder.4.weight", "hint: "],
         ),
         (
             "hidden = [40]\nactivation = \"gelu\"",

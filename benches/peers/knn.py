@@ -8,29 +8,26 @@ Usage: python knn.py [--queries N] [--references N] [--threads N] [--rounds N]
 """
 
 import argparse
-import gzip
 import json
 import statistics
 import sys
 import time
-from pathlib import Path
 
+import mnist
 import numpy as np
 
 K = 5
 LIBRARIES = ["faiss", "scikit-learn"]
-MNIST = Path(__file__).resolve().parents[2] / "data" / "mnist"
 
 
 def images(name, count):
     """The first images of an IDX file, `[count, 784]`, from 0 to 1."""
-    with gzip.open(MNIST / name) as file:
-        pixels = np.frombuffer(file.read(), np.uint8, offset=16)
+    pixels = np.frombuffer(mnist.idx(name), np.uint8, offset=16)
     return (pixels.reshape(-1, 784)[:count] / np.float32(255)).astype(np.float32)
 
 
 def data(queries, references):
-    return images("t10k-images-idx3-ubyte.gz", queries), images("train-images-idx3-ubyte.gz", references)
+    return images("t10k-images-idx3-ubyte", queries), images("train-images-idx3-ubyte", references)
 
 
 def search_function(library, queries, references, threads=0):

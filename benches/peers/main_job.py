@@ -12,7 +12,6 @@ Usage: python main_job.py [--recipe FILE] [--threads N] [--variant eager|compile
 """
 
 import argparse
-import gzip
 import json
 import math
 import sys
@@ -25,6 +24,7 @@ from torch import nn
 from torch.nn.functional import affine_grid, binary_cross_entropy_with_logits, grid_sample
 
 import few_label
+import mnist
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 28
@@ -37,8 +37,8 @@ def load(part):
     """Images `[count, 784]` in bytes and labels `[count]`."""
 
     def idx(name, header):
-        with gzip.open(ROOT / "data" / "mnist" / f"{part}-{name}-ubyte.gz") as file:
-            return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8, offset=header)
+        bytes_of_file = bytearray(mnist.idx(f"{part}-{name}-ubyte"))
+        return torch.frombuffer(bytes_of_file, dtype=torch.uint8, offset=header)
 
     return idx("images-idx3", 16).view(-1, PIXELS), idx("labels-idx1", 8).long()
 

@@ -4,7 +4,6 @@ Usage: python benches/peers/vae.py --diabolo target/release/diabolo [--rounds 3]
 """
 
 import argparse
-import gzip
 import json
 import math
 import statistics
@@ -13,17 +12,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import mnist
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 EPOCHS, BATCH, RATE, WARMUP = 10, 128, 6e-3, 100
-MNIST = Path(__file__).parents[2] / "data/mnist"
 
 
 def images(name):
-    with gzip.open(MNIST / f"{name}-images-idx3-ubyte.gz") as file:
-        pixels = torch.frombuffer(bytearray(file.read()[16:]), dtype=torch.uint8)
+    bytes_of_file = bytearray(mnist.idx(f"{name}-images-idx3-ubyte"))
+    pixels = torch.frombuffer(bytes_of_file, dtype=torch.uint8, offset=16)
     return pixels.reshape(-1, 784).float() / 255
 
 

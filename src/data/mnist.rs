@@ -3,24 +3,65 @@
 //! Yann LeCun, Corinna Cortes, Christopher J. C. Burges, *The MNIST database of handwritten
 //! digits*. `data/mnist/README.md` states origin, licence and checksums.
 
+use std::io::Read;
+
+use brotli_decompressor::Decompressor;
+
 use super::{DataError, Dataset, idx};
 
-/// A file of `data/mnist` as embedded: its name and its gzip bytes.
+/// An IDX file, as it is embedded: its published name, its length, and its bytes as Brotli packed them
+/// (for images a fifth smaller than gzip's).
+struct File {
+    name: &'static str,
+    len: usize,
+    packed: &'static [u8],
+}
+
 macro_rules! embedded {
-    ($name:literal) => {
-        (
-            $name,
-            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/mnist/", $name)).as_slice(),
-        )
+    ($name:literal, $len:literal) => {
+        File {
+            name: $name,
+            len: $len,
+            packed: include_bytes!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/data/mnist/",
+                $name,
+                ".br"
+            )),
+        }
     };
 }
 
-type File = (&'static str, &'static [u8]);
+const TRAIN_IMAGES: File = embedded!("train-images-idx3-ubyte", 47_040_016);
+const TRAIN_LABELS: File = embedded!("train-labels-idx1-ubyte", 60_008);
+const TEST_IMAGES: File = embedded!("t10k-images-idx3-ubyte", 7_840_016);
+const TEST_LABELS: File = embedded!("t10k-labels-idx1-ubyte", 10_008);
 
-const TRAIN_IMAGES: File = embedded!("train-images-idx3-ubyte.gz");
-const TRAIN_LABELS: File = embedded!("train-labels-idx1-ubyte.gz");
-const TEST_IMAGES: File = embedded!("t10k-images-idx3-ubyte.gz");
-const TEST_LABELS: File = embedded!("t10k-labels-idx1-ubyte.gz");
+impl File {
+    fn unpacked(&self) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::with_capacity(self.len);
+        let read = Decompressor::new(self.packed, BUFFER).read_to_end(&mut bytes);
+        read.map_err(|source| DataError::Read {
+            origin: self.name.to_owned(),
+            source,
+        })?;
+        Ok(bytes)
+    }
+}
+
+/// Bytes that are unpacked at a time.
+const BUFFER: usize = 1 << 16;
+
+/// One of the four published IDX files, `train-images-idx3-ubyte` for example; none of another name.
+///
+/// # Errors
+///
+/// [`DataError`] only if the program was built with damaged files.
+pub fn idx_file(name: &str) -> Result<Option<Vec<u8>>, DataError> {
+    let files = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
+    let file = files.into_iter().find(|file| file.name == name);
+    file.map(|file| file.unpacked()).transpose()
+}
 
 /// Unpacks the embedded data set: ten classes, about 55 MB of bytes.
 ///
@@ -28,8 +69,8 @@ const TEST_LABELS: File = embedded!("t10k-labels-idx1-ubyte.gz");
 ///
 /// [`DataError`] only if the program was built with damaged files.
 pub fn load() -> Result<Dataset, DataError> {
-    let images = |(name, bytes): File| idx::images_from_bytes(name, bytes);
-    let labels = |(name, bytes): File| idx::labels_from_bytes(name, bytes);
+    let images = |file: File| idx::images_from_bytes(file.name, &file.unpacked()?);
+    let labels = |file: File| idx::labels_from_bytes(file.name, &file.unpacked()?);
     Dataset {
         name: "MNIST".to_owned(),
         train: images(TRAIN_IMAGES)?,
@@ -44,16 +85,13 @@ pub fn load() -> Result<Dataset, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use flate2::read::MultiGzDecoder;
     use sha2::{Digest, Sha256};
 
     use super::*;
 
     #[test]
     fn the_embedded_files_are_the_published_ones() {
-        for ((name, bytes), expected) in [
+        for (file, expected) in [
             (
                 TRAIN_IMAGES,
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -71,11 +109,11 @@ mod tests {
                 "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
             ),
         ] {
-            let mut plain = Vec::new();
-            MultiGzDecoder::new(bytes).read_to_end(&mut plain).unwrap();
+            let plain = file.unpacked().unwrap();
+            assert_eq!(plain.len(), file.len);
             let digest = Sha256::digest(&plain);
             let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected, "{name}");
+            assert_eq!(hex, expected, "{}", file.name);
         }
     }
 

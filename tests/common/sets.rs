@@ -1,11 +1,15 @@
 //! What the tests of data sets share.
 #![allow(dead_code)] // Each of them takes what it needs.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use diabolo::data::{DataError, Images};
+use diabolo::data::{DataError, Images, mnist};
 use diabolo::data::{Selection, load};
 use diabolo::image::ImageShape;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
@@ -58,4 +62,22 @@ pub fn save(path: PathBuf, height: u32, width: u32, rgb: [u8; 3]) {
     RgbImage::from_pixel(width, height, Rgb(rgb))
         .save(path)
         .unwrap();
+}
+
+/// Writes the four published files of MNIST to a folder, compressed with gzip.
+pub fn write_mnist(folder: &Path) {
+    for name in [
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ] {
+        let bytes = mnist::idx_file(name)
+            .expect("undamaged")
+            .expect("one of the four");
+        let file = File::create(folder.join(format!("{name}.gz"))).expect("created");
+        let mut gzip = GzEncoder::new(file, Compression::fast());
+        gzip.write_all(&bytes).expect("written");
+        gzip.finish().expect("written");
+    }
 }
