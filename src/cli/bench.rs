@@ -284,7 +284,8 @@ pub fn bench(options: &Options) -> Result<Done, Failure> {
         let (rows, notes) = measure(subject, options, &machines, &mut tell)?;
         bar.finish_and_clear();
         if !options.json && !rows.is_empty() {
-            print(table::benchmarks(&rows))?;
+            print(table::benchmarks(&rows, false))?;
+            print(table::BENCHMARKS_LEGEND)?;
         }
         for note in notes {
             match options.json {
@@ -453,7 +454,7 @@ fn insert(
     let name = subject.name();
     let mut text = read_text(path)?;
     let place = place_of(&text, name, path)?;
-    let mut table = table::benchmarks(rows);
+    let mut table = table::benchmarks(rows, true);
     table.load_style(ASCII_MARKDOWN);
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     let machines: Vec<String> = machines

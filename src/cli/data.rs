@@ -252,16 +252,17 @@ fn list(options: &ListOptions) -> Result<(), Failure> {
     if options.json {
         return print(serde_json::to_string_pretty(&found)?);
     }
-    let mut table = table::new(["name", "images", "size", "what it is", "where"]);
+    let mut table = table::new(["name", "what it is"]);
     for found in found {
         let entry = found.entry;
-        table.add_row([
-            entry.name.to_owned(),
-            counts(entry),
-            shape(entry),
-            entry.description.to_owned(),
-            found.place(),
-        ]);
+        let (counts, shape) = (counts(entry), shape(entry));
+        let extent = if counts == shape {
+            String::new() // both are as the user's files have them
+        } else {
+            format!(" {counts} images of {shape}.")
+        };
+        let what = format!("{}{extent} ({})", entry.description, found.place());
+        table.add_row([entry.name.to_owned(), what]);
     }
     print(table)
 }

@@ -1,7 +1,6 @@
 //! `diabolo devices`
 
 use clap::Args;
-use comfy_table::CellAlignment;
 
 use diabolo::device::list;
 
@@ -26,40 +25,31 @@ pub fn devices(options: &Options) -> Result<Done, Failure> {
     }
     let (cores, simd) = (listing.cpu.cores, listing.cpu.simd.join(" "));
     print(format!("CPU: {cores} cores, {simd}"))?;
-    if !listing.adapters.is_empty() {
-        let mut table = table::new([
-            "adapter",
-            "interface",
-            "driver",
-            "kind",
-            "buffer MiB",
-            "binding MiB",
-            "group KiB",
-            "threads",
-            "timing",
-            "subgroups",
-        ]);
-        for index in 4..8 {
-            let column = table.column_mut(index).expect("there are ten");
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let yes = |present: bool| if present { "yes" } else { "no" }.to_owned();
-        for adapter in &listing.adapters {
-            table.add_row([
-                adapter.name.clone(),
-                adapter.backend.clone(),
-                adapter.driver.clone(),
-                if adapter.software { "software" } else { "GPU" }.to_owned(),
-                (adapter.max_buffer_size >> 20).to_string(),
-                (adapter.max_storage_binding_size >> 20).to_string(),
-                (adapter.max_workgroup_memory >> 10).to_string(),
-                adapter.max_workgroup_threads.to_string(),
-                yes(adapter.timestamps),
-                yes(adapter.subgroups),
-            ]);
-        }
-        print(table)?;
+    for adapter in &listing.adapters {
+        let kind = if adapter.software {
+            "software renderer"
+        } else {
+            "GPU"
+        };
+        let yes = |present: bool| if present { "yes" } else { "no" };
+        print(format!("{kind}: {}", adapter.name))?;
+        print(format!(
+            "  driver: {} ({})",
+            adapter.driver, adapter.backend
+        ))?;
+        print(format!(
+            "  limits: buffers {} MiB, bindings {} MiB, groups {} threads and {} KiB",
+            adapter.max_buffer_size >> 20,
+            adapter.max_storage_binding_size >> 20,
+            adapter.max_workgroup_threads,
+            adapter.max_workgroup_memory >> 10
+        ))?;
+        print(format!(
+            "  kernels can be timed: {}; subgroups: {}",
+            yes(adapter.timestamps),
+            yes(adapter.subgroups)
+        ))?;
     }
-    print(format!("auto takes {}.", listing.reason))?;
+    print(table::wrapped(&format!("auto takes {}.", listing.reason)))?;
     Ok(Done::Fully)
 }

@@ -95,6 +95,7 @@ pub fn gradcheck(options: &Options) -> Result<Done, Failure> {
             true => table::gradients(rows.iter()),
             false => table::gradients(worst_of_each(&rows).into_iter()),
         })?;
+        print(table::GRADIENTS_LEGEND)?;
         show_wrong(&rows)?;
     }
     if let Some(picture) = &options.sweep {

@@ -124,6 +124,7 @@ fn show(report: &Report, launches: bool) -> Result<(), Failure> {
         return Ok(());
     };
     print(table::lockstep_steps(report))?;
+    print(table::wrapped(&table::lockstep_launches_of(last)))?;
     print(table::lockstep_kernels(report))?;
     if launches {
         let of_last = report
@@ -132,6 +133,7 @@ fn show(report: &Report, launches: bool) -> Result<(), Failure> {
             .filter(|launch| launch.step == last.step);
         print(table::lockstep_launches(report, of_last))?;
     }
+    print(table::LOCKSTEP_LEGEND)?;
     Ok(())
 }
 

@@ -1,12 +1,17 @@
-//! Tables on standard output.
+//! Tables on standard output, and what their columns mean.
+
+use std::io::IsTerminal;
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use diabolo::bench;
 use diabolo::evaluate::{BASELINE, Denoising, Row};
 use diabolo::gradcheck::{self, Trouble};
-use diabolo::lockstep::{LaunchRecord, Report};
+use diabolo::lockstep::{LaunchRecord, Report, StepRecord};
 use diabolo::trace::{Figures, GroupRow, LaunchRow, Trace};
+
+/// Characters in a line that is not written to a terminal.
+const WIDTH: u16 = 80;
 
 /// A rule above, below and under the header; nothing between the rows.
 const STYLE: TableStyle = TableStyle::new()
@@ -21,6 +26,9 @@ pub fn new<const N: usize>(header: [&str; N]) -> Table {
         .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(WIDTH); // a terminal has its own
+    }
     narrow(&mut table);
     table
 }
@@ -44,8 +52,8 @@ pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) 
 pub const FEW_LABEL_LEGEND: &str = "\
 labels     labelled images that the judge sees
 draws      how many times they are drawn
-judge      knn-1: the class of the nearest labelled image; knn-chosen: the vote of k
-           neighbours, k chosen on the labelled images alone
+judge      knn-1: the class of the nearest labelled image; knn-chosen: the vote
+           of k neighbours, k chosen on the labelled images alone
 pixels     test images classified rightly, in %: mean ± standard deviation
 features   the same of the features that the model has learned
 gain       features over pixels on the same draws: mean ± half of Student's 95 %
@@ -112,27 +120,32 @@ pub fn denoising(rows: &[Denoising]) -> Table {
     table
 }
 
+/// What the columns of the gradients' table mean.
+pub const GRADIENTS_LEGEND: &str = "\
+quantity   what the gradient is taken by: the layer's input x, or a parameter
+points     elements compared; in brackets those skipped, without a derivative
+worst      largest relative error of the hand-written gradient
+allowed    what it may be: 1e-6 in f64, what rounding explains elsewhere";
+
 /// Gradients that were checked.
 pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::Row>>) -> Table {
     let mut table = new([
-        "layer", "quantity", "device", "shape", "points", "skipped", "worst", "allowed", "where",
-        "",
+        "layer", "quantity", "device", "shape", "points", "worst", "allowed", "",
     ]);
-    align_right(&mut table, 4..8);
+    align_right(&mut table, 4..7);
     for row in rows {
         let row = row.borrow();
         table.add_row([
             row.layer.clone(),
             row.quantity.clone(),
             row.device.clone(),
-            format!("{:?}", row.shape),
-            row.checked.to_string(),
-            row.skipped.to_string(),
+            times(&row.shape),
+            match row.skipped {
+                0 => row.checked.to_string(),
+                skipped => format!("{} ({skipped})", row.checked),
+            },
             format!("{:.1e}", row.max_rel_error),
             format!("{:.1e}", row.tolerance),
-            row.worst
-                .as_ref()
-                .map_or(String::new(), |worst| format!("{:?}", worst.index)),
             match row.trouble {
                 None => "right",
                 Some(Trouble::Wrong) => "WRONG",
@@ -145,6 +158,15 @@ pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::
     table
 }
 
+/// What the columns of lockstep's tables mean.
+pub const LOCKSTEP_LEGEND: &str = "\
+parameters   largest difference of the two devices' parameters, relative to the
+             largest value of a tensor
+most apart   the largest such difference of any buffer
+most added   the largest error that one launch adds of itself, judged in f64 from
+             the very inputs that the device had; by kernel under each device
+of allowed   that error as a part of what rounding explains: 1 is too much";
+
 /// How two devices come apart, step by step.
 pub fn lockstep_steps(report: &Report) -> Table {
     let [one, other] = &report.devices;
@@ -153,12 +175,11 @@ pub fn lockstep_steps(report: &Report) -> Table {
         "step",
         &loss(one),
         &loss(other),
-        "parameters apart",
+        "parameters",
         "most apart",
-        "behind",
         "most added",
-        "by",
     ]);
+    align_right(&mut table, 0..6);
     for step in &report.steps {
         table.add_row([
             step.step.to_string(),
@@ -166,24 +187,24 @@ pub fn lockstep_steps(report: &Report) -> Table {
             format!("{:.7}", step.loss[1]),
             format!("{:.1e}", step.parameters_apart),
             format!("{:.1e}", step.most_apart),
-            step.most_apart_launch.clone(),
             format!("{:.1e}", step.most_added),
-            step.most_added_launch.clone(),
         ]);
     }
     table
 }
 
+/// Behind which launch the devices are farthest apart in the last step, and which launch adds most.
+pub fn lockstep_launches_of(step: &StepRecord) -> String {
+    format!(
+        "in step {}: most apart behind {}, most added by {}",
+        step.step, step.most_apart_launch, step.most_added_launch
+    )
+}
+
 /// What each kernel contributes, over all steps.
 pub fn lockstep_kernels(report: &Report) -> Table {
     let [one, other] = &report.devices;
-    let mut table = new([
-        "kernel",
-        "launches",
-        &format!("added on {one}"),
-        &format!("added on {other}"),
-        "part of what is allowed",
-    ]);
+    let mut table = new(["kernel", "launches", one, other, "of allowed"]);
     let mut kernels: Vec<&str> = Vec::new();
     for launch in &report.launches {
         if !kernels.contains(&launch.kernel) {
@@ -219,14 +240,7 @@ pub fn lockstep_launches<'a>(
     launches: impl Iterator<Item = &'a LaunchRecord>,
 ) -> Table {
     let [one, other] = &report.devices;
-    let mut table = new([
-        "launch",
-        "kernel",
-        "shapes",
-        &format!("added on {one}"),
-        &format!("added on {other}"),
-        "apart",
-    ]);
+    let mut table = new(["launch", "kernel", "shapes", one, other, "apart"]);
     for launch in launches {
         table.add_row([
             launch.launch.clone(),
@@ -240,10 +254,18 @@ pub fn lockstep_launches<'a>(
     table
 }
 
-/// What cost, time and rates are called, and their cells.
-const FIGURES: [&str; 8] = [
-    "MFLOP", "MB", "µs", "GFLOP/s", "GB/s", "FLOP/B", "ceiling", "share",
-];
+/// What time and its parts are called.
+const FIGURES: [&str; 3] = ["µs", "ceiling", "share"];
+/// What cost and rates are called, in a wide table.
+const WIDE_FIGURES: [&str; 5] = ["MFLOP", "MB", "GFLOP/s", "GB/s", "FLOP/B"];
+
+/// What the columns of trace's tables mean.
+pub const TRACE_LEGEND: &str = "\
+shape     m×k×n of a matrix product, else the shape of the largest operand
+µs        median time
+ceiling   the least time this machine could take, as a part of that time
+share     part of all launches' time
+--wide adds FLOPs, bytes and their rates; --json has everything.";
 
 /// Three digits or so of a measured number: more would not repeat.
 pub fn short(value: f64) -> String {
@@ -255,25 +277,34 @@ pub fn short(value: f64) -> String {
     }
 }
 
-fn figures(figures: &Figures) -> impl Iterator<Item = String> {
+fn figures(figures: &Figures, wide: bool) -> Vec<String> {
     let Figures { cost, .. } = figures;
-    [
-        short(1e-6 * cost.flops as f64),
-        short(1e-6 * cost.bytes() as f64),
+    let mut cells = vec![
         short(1e6 * figures.seconds),
-        short(figures.gflops),
-        short(figures.gbytes_per_s),
-        short(figures.intensity),
         format!("{:.0} %", figures.pct_of_ceiling),
         format!("{:.1} %", 100.0 * figures.share),
-    ]
-    .into_iter()
+    ];
+    if wide {
+        cells.extend([
+            short(1e-6 * cost.flops as f64),
+            short(1e-6 * cost.bytes() as f64),
+            short(figures.gflops),
+            short(figures.gbytes_per_s),
+            short(figures.intensity),
+        ]);
+    }
+    cells
 }
 
 /// A table whose last columns are the figures.
-fn with_figures(columns: &[&str]) -> Table {
+fn with_figures(columns: &[&str], wide: bool) -> Table {
     let mut table = new([]);
-    table.set_header(columns.iter().chain(&FIGURES));
+    let more = if wide { &WIDE_FIGURES[..] } else { &[] };
+    table.set_header(columns.iter().chain(&FIGURES).chain(more));
+    narrow(&mut table);
+    if wide {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     for column in table.column_iter_mut().skip(columns.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -281,13 +312,13 @@ fn with_figures(columns: &[&str]) -> Table {
 }
 
 /// Every launch of a step.
-pub fn trace_launches(trace: &Trace) -> Table {
+pub fn trace_launches(trace: &Trace, wide: bool) -> Table {
     let on_gpu = trace.adapter.is_some();
     let mut columns = vec!["layer", "kernel", "shape"];
     if on_gpu {
         columns.push("groups");
     }
-    let mut table = with_figures(&columns);
+    let mut table = with_figures(&columns, wide);
     for launch in &trace.launches {
         let mut cells = vec![shortened(&launch.layer), kernel(launch), shape(launch)];
         cells.extend(launch.groups.map(|[x, y, z]| match [y, z] {
@@ -295,7 +326,7 @@ pub fn trace_launches(trace: &Trace) -> Table {
             [_, 1] => times(&[x, y]),
             _ => times(&[x, y, z]),
         }));
-        cells.extend(figures(&launch.figures));
+        cells.extend(figures(&launch.figures, wide));
         table.add_row(cells);
     }
     table
@@ -325,17 +356,23 @@ fn times(sizes: &[impl ToString]) -> String {
 }
 
 /// Sums over kernels or layers.
-pub fn trace_groups(what: &str, groups: &[GroupRow]) -> Table {
-    let mut table = with_figures(&[what, "launches"]);
+pub fn trace_groups(what: &str, groups: &[GroupRow], wide: bool) -> Table {
+    let mut table = with_figures(&[what, "launches"], wide);
     for group in groups {
         let cells = [group.name.clone(), group.launches.to_string()];
-        table.add_row(cells.into_iter().chain(figures(&group.figures)));
+        table.add_row(cells.into_iter().chain(figures(&group.figures, wide)));
     }
     table
 }
 
-/// Benchmarks; columns that no row fills are left out.
-pub fn benchmarks(rows: &[bench::Row]) -> Table {
+/// What the columns of benchmarks mean.
+pub const BENCHMARKS_LEGEND: &str = "\
+median ms   over the rounds; --json and --csv have least and quartiles, too
+ceiling     the least time this machine could take, as a part of that time";
+
+/// Benchmarks; columns that no row fills are left out, and where `wide` is false also those that a line
+/// of 80 characters has no room for.
+pub fn benchmarks(rows: &[bench::Row], wide: bool) -> Table {
     type Cell = fn(&bench::Row) -> Option<String>;
     let texts: [(&str, Cell); 5] = [
         ("workload", |row| Some(row.workload.to_owned())),
@@ -362,11 +399,31 @@ pub fn benchmarks(rows: &[bench::Row]) -> Table {
         ("compute", |row| row.compute_ms.map(digits)),
         ("read-back", |row| row.readback_ms.map(digits)),
     ];
-    let filled = |column: &&(&str, Cell)| rows.iter().any(|row| (column.1)(row).is_some());
+    // A narrow table leaves out what is the same in all rows, and lists of operands.
+    let says_something = |cell: Cell| {
+        let mut cells: Vec<_> = rows.iter().map(cell).collect();
+        cells.dedup();
+        let longest = cells
+            .iter()
+            .flatten()
+            .map(|cell| cell.chars().count())
+            .max();
+        cells.len() > 1 && longest <= Some(28)
+    };
+    let is_shown = |&(name, cell): &(&str, Cell)| match name {
+        _ if wide => true,
+        "least" | "quartiles" | "GB/s" => false,
+        "workload" | "device" | "shapes" => says_something(cell),
+        _ => true,
+    };
+    let filled = |column: &&(&str, Cell)| {
+        is_shown(column) && rows.iter().any(|row| (column.1)(row).is_some())
+    };
     let texts: Vec<_> = texts.iter().filter(filled).collect();
     let numbers: Vec<_> = numbers.iter().filter(filled).collect();
     let mut table = new([]);
     table.set_header(texts.iter().chain(&numbers).map(|(name, _)| *name));
+    narrow(&mut table);
     for column in table.column_iter_mut().skip(texts.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -391,4 +448,9 @@ fn shortened(layer: &str) -> String {
     }
     let kept = layer.chars().take(MOST - 1);
     kept.chain(['…']).collect()
+}
+
+/// Running text in lines of at most 80 characters.
+pub fn wrapped(text: &str) -> String {
+    textwrap::fill(text, usize::from(WIDTH))
 }

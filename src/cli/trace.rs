@@ -55,6 +55,9 @@ pub struct Options {
     /// Replace that file if it is there
     #[arg(long)]
     force: bool,
+    /// Also show FLOPs, bytes and their rates; the table is then wider than 80 characters
+    #[arg(long)]
+    wide: bool,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -86,7 +89,7 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
 
     match options.json {
         true => print(serde_json::to_string_pretty(&trace)?)?,
-        false => show(&trace)?,
+        false => show(&trace, options.wide)?,
     }
     // Last: if it fails, what was measured is not lost.
     if let Some(path) = &options.perfetto {
@@ -99,21 +102,22 @@ pub fn run(options: &Options) -> Result<Done, Failure> {
     Ok(Done::Fully)
 }
 
-fn show(trace: &Trace) -> Result<(), Failure> {
+fn show(trace: &Trace, wide: bool) -> Result<(), Failure> {
     let (recipe, batch, steps) = (&trace.recipe, trace.batch, trace.steps);
     print(format!(
-        "{recipe}, batch {batch}: {} launches, medians of {steps} steps\n{}",
+        "{recipe}, batch {batch}: {} launches, medians of {steps} steps",
         trace.launches.len(),
-        ceilings(trace)
     ))?;
+    print(table::wrapped(&ceilings(trace)))?;
     if let Some(counters) = &trace.counters {
-        print(counted(counters))?;
+        print(table::wrapped(&counted(counters)))?;
     }
-    print(table::trace_launches(trace))?;
-    print(table::trace_groups("kernel", &trace.kernels))?;
-    print(table::trace_groups("layer", &trace.layers))?;
+    print(table::trace_launches(trace, wide))?;
+    print(table::trace_groups("kernel", &trace.kernels, wide))?;
+    print(table::trace_groups("layer", &trace.layers, wide))?;
+    print(table::TRACE_LEGEND)?;
     let microseconds = |seconds: f64| 1e6 * seconds;
-    print(format!(
+    print(table::wrapped(&format!(
         "launches {:.0} µs {:+.0} µs beside them = step {:.0} µs, untraced: {:.0} % of the ceilings, \
          which allow {:.0} µs",
         microseconds(trace.launch_seconds),
@@ -121,7 +125,7 @@ fn show(trace: &Trace) -> Result<(), Failure> {
         microseconds(trace.step_seconds),
         100.0 * trace.total.floor_seconds / trace.step_seconds,
         microseconds(trace.total.floor_seconds),
-    ))
+    )))
 }
 
 /// What a GPU was asked for, in two lines.
