@@ -22,7 +22,7 @@ fn tables_fit_eighty_characters_and_cut_no_word() {
         ("data list", &["fashion-mnist", "28 × 28"][..]),
         ("devices", &["CPU:", "auto takes"][..]),
         (
-            "gradcheck batchnorm --device cpu-f64",
+            "gradcheck batch_norm --device cpu-f64",
             &["quantity", "cpu-f64", "allowed    what it may be"][..],
         ),
         (

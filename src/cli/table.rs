@@ -163,8 +163,8 @@ pub const LOCKSTEP_LEGEND: &str = "\
 parameters   largest difference of the two devices' parameters, relative to the
              largest value of a tensor
 most apart   the largest such difference of any buffer
-most added   the largest error that one launch adds of itself, judged in f64 from
-             the very inputs that the device had; by kernel under each device
+most added   the largest error that one launch adds of itself, judged in f64
+             from the inputs that the device had; by kernel under each device
 of allowed   that error as a part of what rounding explains: 1 is too much";
 
 /// How two devices come apart, step by step.
