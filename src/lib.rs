@@ -21,10 +21,11 @@
 //! 6. [`data`] finds, fetches and reads images; [`train`] runs epochs, keeps checkpoints and finds
 //!    out what went wrong; [`evaluate`] compares k-NN on pixels and on features from few labels, and
 //!    measures how well noise is removed; [`report`] writes what a run leaves behind.
-//!
-//! 7. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
+//! 7. An [experiment] is all of this in one call: it trains a recipe, encodes, judges, and writes a run's folder
+//!    if it is given one.
+//! 8. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
 //!    launch by launch, to within what [`rounding`] explains.
-//! 8. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
+//! 9. [`trace`] says where a step spends its time, launch by launch, against the [`ceilings`] that the
 //!    machine itself sets; [`bench`](mod@bench) times kernels, steps and searches, and compares devices.
 //!
 //! # A step in twenty lines

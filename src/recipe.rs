@@ -281,7 +281,7 @@ fn parse_error(origin: &str, error: &toml::de::Error, kind: &str) -> RecipeError
     RecipeError::Parse {
         origin: origin.to_owned(),
         message: error.to_string().trim_end().to_owned(),
-        hint: hint::of_parser(error.message(), kind),
+        hint: hint::of_parser(error.message(), kind, schema::has_model_key),
     }
 }
 

@@ -259,9 +259,9 @@ fn list(options: &ListOptions) -> Result<(), Failure> {
         let extent = if counts == shape {
             String::new() // both are as the user's files have them
         } else {
-            format!(" {counts} images of {shape}.")
+            format!("{counts} images of {shape}. ")
         };
-        let what = format!("{}{extent} ({})", entry.description, found.place());
+        let what = format!("{extent}{} ({})", entry.description, found.place());
         table.add_row([entry.name.to_owned(), what]);
     }
     print(table)

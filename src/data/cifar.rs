@@ -9,7 +9,6 @@ use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use super::catalogue::class_names;
 use super::source::Source;
 use super::{DataError, Dataset, Images, Pixels, PublishedFile, cache};
 
@@ -97,7 +96,7 @@ pub fn load(path: Option<&Path>, cache: Option<&Path>) -> Result<Dataset, DataEr
         test: test.images(),
         test_labels: test.labels,
         classes: usize::from(CLASSES),
-        class_names: class_names("cifar10"),
+        class_names: vec![],
     }
     .checked()
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::catalogue::class_names;
 use super::source::Source;
 use super::{DataError, Dataset, Images, PublishedFile, cache, idx};
 
@@ -115,7 +114,7 @@ pub fn load(path: Option<&Path>, cache: Option<&Path>) -> Result<Dataset, DataEr
         test: images(test_images)?,
         test_labels: labels(test_labels)?,
         classes: 10,
-        class_names: class_names("fashion-mnist"),
+        class_names: vec![],
     }
     .checked()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::catalogue::unknown;
+use super::catalogue::{class_names, unknown};
 use super::{DataError, Dataset, Selection, arrays, cifar, fashion_mnist, folder, mnist};
 
 /// Finds, reads, checks and cuts the data set. `seed` decides what is tested on where the data does
@@ -35,6 +35,9 @@ pub fn load_from(
         "npy" => arrays::load(selection, seed)?,
         name => return Err(unknown(name)),
     };
+    if data.class_names.is_empty() {
+        data.class_names = class_names(&selection.name);
+    }
     let limit = |limit: Option<usize>| limit.unwrap_or(usize::MAX);
     data.truncate(limit(selection.train_images), limit(selection.test_images));
     data.checked()

@@ -1,6 +1,5 @@
 //! What to type where a recipe is wrong.
 
-use super::schema;
 use crate::models::Settings;
 
 /// A line that says something right for a key.
@@ -53,8 +52,13 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
 }
 
-/// What to do about what the parser says of a recipe whose model is of this kind.
-pub(super) fn of_parser(message: &str, kind: &str) -> String {
+/// What to do about what the parser says of a recipe whose model is of this kind. `is_key_of` knows the keys
+/// of each kind's table.
+pub(super) fn of_parser(
+    message: &str,
+    kind: &str,
+    is_key_of: fn(kind: &str, key: &str) -> bool,
+) -> String {
     let quoted = |message: &'_ str| -> Vec<String> {
         let words = message.split('`').skip(1).step_by(2);
         words.map(str::to_owned).collect()
@@ -73,11 +77,10 @@ pub(super) fn of_parser(message: &str, kind: &str) -> String {
     if !message.contains("unknown field") {
         return example("").to_owned();
     }
-    let is_key_of = |kind: &str| schema::has_model_key(kind, key);
-    if is_key_of(kind) {
+    if is_key_of(kind, key) {
         return format!("`{key}` is a key of [model]");
     }
-    if let Some(other) = Settings::KINDS.iter().find(|kind| is_key_of(kind)) {
+    if let Some(other) = Settings::KINDS.iter().find(|kind| is_key_of(kind, key)) {
         return format!("`{key}` is a key of [model] with kind = \"{other}\"");
     }
     match nearest(key, known.iter().map(String::as_str)) {
