@@ -23,7 +23,7 @@ fn tables_fit_eighty_characters_and_cut_no_word() {
         ("devices", &["CPU:", "auto takes"][..]),
         (
             "gradcheck batch_norm --device cpu-f64",
-            &["quantity", "cpu-f64", "allowed    what it may be"][..],
+            &["batch_norm.weight", "cpu-f64", "allowed    what it may be"][..],
         ),
         (
             "lockstep reference-dense --devices cpu-f64,cpu-f32 --steps 1",

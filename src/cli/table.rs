@@ -2,7 +2,9 @@
 
 use std::io::IsTerminal;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+};
 
 use diabolo::bench;
 use diabolo::evaluate::{BASELINE, Denoising, Row};
@@ -133,6 +135,10 @@ pub fn gradients(rows: impl Iterator<Item = impl std::borrow::Borrow<gradcheck::
         "layer", "quantity", "device", "shape", "points", "worst", "allowed", "",
     ]);
     align_right(&mut table, 4..7);
+    // The layer's name is running text and may be broken between words; nothing else may be broken.
+    for column in table.column_iter_mut().skip(1) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
     for row in rows {
         let row = row.borrow();
         table.add_row([
