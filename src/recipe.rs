@@ -4,25 +4,26 @@
 //! and how (`train`); `evaluate` says how the features are judged. The built-in recipes stand in
 //! `recipes/` and are embedded in the binary.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::data::DataError;
 use crate::data::Selection;
 use crate::data::draws::Sampling;
 use crate::files::folder_of;
 use crate::models::Settings;
 
+mod check;
+mod error;
 mod hint;
 mod phase;
 mod resolve;
 mod schema;
 mod train;
 
+pub use error::RecipeError;
 pub use phase::{Phase, model_of_phase};
 pub use schema::{Key, keys, keys_named, nearest_key, reference, schema};
 pub use train::{OptimiserName, Schedule, Train};
@@ -63,13 +64,21 @@ fn built_in(name: &str) -> Option<&'static str> {
 ///
 /// [`RecipeError`] if there is no such recipe, or the file cannot be read.
 pub fn source(name_or_path: &str) -> Result<String, RecipeError> {
+    let path = Path::new(name_or_path);
     match built_in(name_or_path) {
         Some(text) => Ok(text.to_owned()),
-        // What is wrong with a name that is neither is said by whoever looks for recipes.
-        None if !Path::new(name_or_path).is_file() => {
-            Recipe::load(name_or_path).map(|r| r.to_toml())
-        }
-        None => text_of(Path::new(name_or_path)),
+        None if path.is_file() => text_of(path),
+        None => Err(unknown(name_or_path)),
+    }
+}
+
+/// The error of a name that is neither built in nor a file's.
+fn unknown(asked: &str) -> RecipeError {
+    let names: Vec<&'static str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    RecipeError::Unknown {
+        asked: asked.to_owned(),
+        nearest: hint::nearest(asked, names.iter().copied()).expect("there are recipes"),
+        known: names.join(", "),
     }
 }
 
@@ -78,74 +87,6 @@ fn text_of(path: &Path) -> Result<String, RecipeError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// What is wrong with a recipe.
-#[derive(Debug, Error)]
-pub enum RecipeError {
-    /// Neither a built-in name nor a file.
-    #[error(
-        "no recipe `{asked}`: it is neither a file nor one of the built-in recipes ({known})\n\
-         hint: did you mean {nearest}?"
-    )]
-    Unknown {
-        /// What was asked for.
-        asked: String,
-        /// Names there are.
-        known: String,
-        /// The one most like what was asked for.
-        nearest: &'static str,
-    },
-    /// The file could not be read.
-    #[error("cannot read recipe {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not TOML, an unknown key, or a value of the wrong type.
-    #[error("recipe {origin}: {message}\nhint: {hint}")]
-    Parse {
-        /// File or built-in name.
-        origin: String,
-        /// Line, key, value and what was expected.
-        message: String,
-        /// What to type.
-        hint: String,
-    },
-    /// The recipe that it extends is missing or wrong.
-    #[error("recipe {origin} extends `{base}`: {source}")]
-    Extends {
-        /// File or built-in name.
-        origin: String,
-        /// What it extends.
-        base: String,
-        /// What is wrong with that.
-        source: Box<RecipeError>,
-    },
-    /// `[data]` makes no sense.
-    #[error("recipe {origin}: {source}")]
-    Data {
-        /// File or built-in name.
-        origin: String,
-        /// The key, what it says, and what it may say.
-        source: Box<DataError>,
-    },
-    /// A value out of range.
-    #[error("recipe {origin}: `{key} = {value}`: expected {expected}\nhint: {hint}")]
-    Value {
-        /// File or built-in name.
-        origin: String,
-        /// `table.key`
-        key: &'static str,
-        /// What it says.
-        value: String,
-        /// What it may say.
-        expected: String,
-        /// What to type.
-        hint: String,
-    },
 }
 
 /// A whole experiment, of any kind of model or of kind `M`.
@@ -244,7 +185,7 @@ pub enum Normalise {
 fn kind(table: &toml::Table) -> String {
     let kind = table.get("model").and_then(|model| model.get("kind"));
     match kind {
-        None => "autoencoder".to_owned(),
+        None => Settings::DEFAULT_KIND.to_owned(),
         Some(toml::Value::String(kind)) => kind.clone(),
         Some(other) => other.to_string(),
     }
@@ -252,7 +193,7 @@ fn kind(table: &toml::Table) -> String {
 
 /// The table that a text is.
 fn table(origin: &str, text: &str) -> Result<toml::Table, RecipeError> {
-    toml::from_str(text).map_err(|error| parse_error(origin, &error, "autoencoder"))
+    toml::from_str(text).map_err(|error| parse_error(origin, &error, Settings::DEFAULT_KIND))
 }
 
 /// Reads a recipe whose model is of a kind, whose table `M` is.
@@ -280,7 +221,7 @@ fn read_as<M: DeserializeOwned>(
 fn parse_error(origin: &str, error: &toml::de::Error, kind: &str) -> RecipeError {
     RecipeError::Parse {
         origin: origin.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
+        message: hint::in_words(error.to_string().trim_end()),
         hint: hint::of_parser(error.message(), kind, schema::has_model_key),
     }
 }
@@ -314,12 +255,7 @@ impl Recipe {
         if path.is_file() {
             return Recipe::read_at(&path, depth);
         }
-        let names: Vec<&'static str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-        Err(RecipeError::Unknown {
-            asked: name_or_path.to_owned(),
-            nearest: hint::nearest(name_or_path, names.iter().copied()).expect("there are recipes"),
-            known: names.join(", "),
-        })
+        Err(unknown(name_or_path))
     }
 
     /// Reads a recipe file. Relative paths in it start at its folder, and become absolute.
@@ -391,131 +327,6 @@ impl Recipe {
                 })
             }
         }
-    }
-
-    /// Checks every value's range, of every phase; `origin` is named in errors.
-    pub fn check(&self, origin: &str) -> Result<(), RecipeError> {
-        self.check_values(origin)?;
-        self.in_phases(origin).map(|_| ())
-    }
-
-    /// The same without its phases.
-    fn check_values(&self, origin: &str) -> Result<(), RecipeError> {
-        let wrong = |key: &'static str, value: String, expected: &str| {
-            Err(RecipeError::Value {
-                origin: origin.to_owned(),
-                key,
-                value,
-                expected: expected.to_owned(),
-                hint: hint::example(key).to_owned(),
-            })
-        };
-        self.data.check().map_err(|source| RecipeError::Data {
-            origin: origin.to_owned(),
-            source: Box::new(source),
-        })?;
-        let name_fits = !self.name.is_empty()
-            && self
-                .name
-                .chars()
-                .all(|c| c.is_alphanumeric() || "-_.".contains(c))
-            && !self.name.starts_with('.');
-        if !name_fits {
-            let expected = "letters, digits, `-`, `_` and `.`: it names a folder";
-            return wrong("name", format!("{:?}", self.name), expected);
-        }
-        if let Some((key, value, expected)) = self.model.wrong() {
-            return wrong(key, value, expected);
-        }
-        let gaussian = self.noise.gaussian;
-        if !(gaussian.is_finite() && gaussian >= 0.0) {
-            return wrong("noise.gaussian", gaussian.to_string(), "σ ≥ 0");
-        }
-        for (key, value, most) in [
-            ("noise.shift", self.noise.shift, 1e4),
-            ("noise.rotation", self.noise.rotation, 89.0),
-            ("noise.scale", self.noise.scale, 0.9),
-            ("noise.shear", self.noise.shear, 10.0),
-        ] {
-            if !(0.0..=most).contains(&value) {
-                return wrong(key, value.to_string(), &format!("0 to {most}"));
-            }
-        }
-        if !(0.0..1.0).contains(&self.noise.masking) {
-            let value = self.noise.masking.to_string();
-            return wrong("noise.masking", value, "a probability, 0 ≤ p < 1");
-        }
-        let train = &self.train;
-        if train.epochs == 0 || train.epochs > 1_000_000 {
-            return wrong(
-                "train.epochs",
-                train.epochs.to_string(),
-                "1 to 1000000 epochs",
-            );
-        }
-        if train.batch < 2 || train.batch > 1 << 20 {
-            let expected = "2 to 1048576 images: batch norm needs two to have a variance";
-            return wrong("train.batch", train.batch.to_string(), expected);
-        }
-        if !(train.learning_rate.is_finite() && train.learning_rate > 0.0) {
-            return wrong(
-                "train.learning_rate",
-                train.learning_rate.to_string(),
-                "α > 0",
-            );
-        }
-        if let Some((key, value, expected)) = train.wrong() {
-            return wrong(key, value, expected);
-        }
-        if train.warmup_steps > 1_000_000 {
-            let value = train.warmup_steps.to_string();
-            return wrong("train.warmup_steps", value, "at most 1000000 steps");
-        }
-        let parts = self.model.parts();
-        if let Some(part) = train
-            .learn
-            .iter()
-            .find(|part| !parts.contains(&part.as_str()))
-        {
-            let expected = format!("names among {}", parts.join(", "));
-            return wrong("train.learn", format!("[{part:?}]"), &expected);
-        }
-        if !train.learn.is_empty() && train.from.is_none() {
-            let expected =
-                "`train.from` beside it: a part that is not trained has to be a trained one";
-            return wrong("train.learn", format!("{:?}", train.learn), expected);
-        }
-        // TOML's integers are signed.
-        if train.seed > i64::MAX as u64 {
-            return wrong("train.seed", train.seed.to_string(), "a seed below 2⁶³");
-        }
-        let evaluate = &self.evaluate;
-        let labels = &evaluate.labels;
-        if labels.first() == Some(&0) || !labels.is_sorted_by(|a, b| a < b) {
-            let value = format!("{labels:?}");
-            return wrong("evaluate.labels", value, "positive numbers, ascending");
-        }
-        if labels.len() > crate::kernels::nearest::MAX_SIZES {
-            let value = format!("{labels:?}");
-            return wrong("evaluate.labels", value, "at most 8 numbers");
-        }
-        if evaluate.draws == 0 || evaluate.draws > 10_000 {
-            return wrong(
-                "evaluate.draws",
-                evaluate.draws.to_string(),
-                "1 to 10000 draws",
-            );
-        }
-        let levels = &evaluate.noise_levels;
-        if levels.len() > 16
-            || levels
-                .iter()
-                .any(|&level| !(level.is_finite() && level > 0.0))
-        {
-            let value = format!("{levels:?}");
-            return wrong("evaluate.noise_levels", value, "at most 16 numbers σ > 0");
-        }
-        Ok(())
     }
 
     /// The recipe as TOML, every default spelled out.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use diabolo::data::{Range, folder, npy};
+use diabolo::experiment::{Stage, staged};
 use diabolo::models::Use;
 use diabolo::report::RunFolder;
 use diabolo::train::Inference;
 
-use super::progress::with_bar;
+use super::progress::Screen;
 use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -44,9 +45,10 @@ pub fn encode(options: &Options) -> Result<Done, Failure> {
     let (images, _) = folder::read_images(&options.input, Some(weights.image), Range::Clean)?;
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
-    let codes = with_bar("encoding", |tick| {
+    let codes = staged(&mut Screen::new()?, Stage::Encoding, |tick| {
         inference.apply(Use::Encode, &images, tick)
-    })??;
+    })
+    .map_err(diabolo::Error::from)?;
     npy::write_matrix(out, images.count, inference.width(Use::Encode)?, &codes)?;
     let (count, width) = (images.count, inference.width(Use::Encode)?);
     print(format!(

@@ -11,6 +11,7 @@ use diabolo::report::{RunFolder, Start};
 use diabolo::train::Weights;
 
 use super::say::say;
+use super::shape::image_shape;
 use super::{Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -46,7 +47,7 @@ pub fn import(options: &Options) -> Result<Done, Failure> {
     let out = &options.out;
     refuse_to_replace(out, options.force)?;
     let recipe = Recipe::load_last_phase(&options.recipe)?;
-    let image = image(&recipe, options.image)?;
+    let image = image_shape(&recipe, options.image)?;
     let classes = recipe.data.classes().unwrap_or(0);
     let folder = RunFolder::open(out, Start::Force)?;
     let imported = Weights::import(&options.file, &recipe, Task { image, classes })?;
@@ -65,22 +66,4 @@ pub fn import(options: &Options) -> Result<Done, Failure> {
         out.display()
     ))?;
     Ok(Done::Fully)
-}
-
-/// The shape of the images: the recipe's, or else what was asked for.
-fn image(recipe: &Recipe, asked: Option<ImageShape>) -> Result<ImageShape, Failure> {
-    let (name, data) = (&recipe.name, &recipe.data.name);
-    match (recipe.data.image(), asked) {
-        (Some(known), Some(asked)) if known != asked => Err(format!(
-            "--image {asked}: recipe {name} learns from images of {known} (data set {data:?}): \
-             leave it out, or choose another recipe"
-        )
-        .into()),
-        (Some(image), _) | (None, Some(image)) => Ok(image),
-        (None, None) => Err(format!(
-            "recipe {name} does not say how large its images are (data set {data:?}): give \
-             --image HxWxC, such as --image 64x64x3"
-        )
-        .into()),
-    }
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use diabolo::experiment::{Stage, Watch};
-use diabolo::progress::Interrupted;
 use diabolo::train::{EpochRecord, Observer};
 
 use super::Failure;
@@ -32,25 +31,6 @@ pub fn bar(what: &str, length: u64) -> ProgressBar {
 
 /// Units of a bar that shows a part of 1.
 const RESOLUTION: f64 = 1000.0;
-
-/// Runs a piece of work with a bar, to which its tick reports, and by which Ctrl-C stops it.
-pub fn with_bar<T>(
-    what: &str,
-    work: impl FnOnce(&mut dyn FnMut(f64) -> Result<(), Interrupted>) -> T,
-) -> Result<T, Failure> {
-    let interrupt = Interrupt::listen()?;
-    let bar = bar(what, RESOLUTION as u64);
-    let result = work(&mut |done| {
-        bar.set_position((RESOLUTION * done) as u64);
-        if interrupt.is_raised() {
-            Err(Interrupted)
-        } else {
-            Ok(())
-        }
-    });
-    bar.finish_and_clear();
-    Ok(result)
-}
 
 /// Ctrl-C: the first is heard by whoever asks, a second ends the program at once.
 #[derive(Clone, Copy)]

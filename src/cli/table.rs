@@ -3,11 +3,11 @@
 use std::io::IsTerminal;
 
 use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle,
 };
 
 use diabolo::bench;
-use diabolo::evaluate::{BASELINE, Denoising, Row};
+use diabolo::evaluate::{self, BASELINE, Denoising};
 use diabolo::gradcheck::{self, Trouble};
 use diabolo::lockstep::{LaunchRecord, Report, StepRecord};
 use diabolo::trace::{Figures, GroupRow, LaunchRow, Trace};
@@ -22,7 +22,7 @@ const STYLE: TableStyle = TableStyle::new()
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// An empty table with this header.
-pub fn new<const N: usize>(header: [&str; N]) -> Table {
+pub fn new(header: impl Into<Row>) -> Table {
     let mut table = Table::new();
     table
         .load_style(STYLE)
@@ -31,15 +31,11 @@ pub fn new<const N: usize>(header: [&str; N]) -> Table {
     if !std::io::stdout().is_terminal() {
         table.set_width(WIDTH); // a terminal has its own
     }
-    narrow(&mut table);
-    table
-}
-
-/// Leaves two spaces between columns, so that more of them fit a terminal of 80 characters.
-fn narrow(table: &mut Table) {
+    // Two spaces between columns: more of them fit a terminal of 80 characters.
     for column in table.column_iter_mut() {
         column.set_padding((1, 0));
     }
+    table
 }
 
 /// Sets columns of numbers flush right.
@@ -62,11 +58,11 @@ gain       features over pixels on the same draws: mean ± half of Student's 95 
            confidence interval";
 
 /// Few-label accuracies in percent: a line for each number of labels and judge.
-pub fn few_label(rows: &[Row]) -> Table {
+pub fn few_label(rows: &[evaluate::Row]) -> Table {
     let percent = |value: f64| format!("{:.2}", 100.0 * value);
     let mut table = new(["labels", "draws", "judge", "pixels", "features", "gain"]);
     align_right(&mut table, [0, 1, 3, 4, 5]);
-    let spread = |row: &Row| match row.draws {
+    let spread = |row: &evaluate::Row| match row.draws {
         1 => percent(row.mean),
         _ => format!("{} ± {}", percent(row.mean), percent(row.sd)),
     };
@@ -304,10 +300,8 @@ fn figures(figures: &Figures, wide: bool) -> Vec<String> {
 
 /// A table whose last columns are the figures.
 fn with_figures(columns: &[&str], wide: bool) -> Table {
-    let mut table = new([]);
     let more = if wide { &WIDE_FIGURES[..] } else { &[] };
-    table.set_header(columns.iter().chain(&FIGURES).chain(more));
-    narrow(&mut table);
+    let mut table = new(columns.iter().chain(&FIGURES).chain(more));
     if wide {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
@@ -427,9 +421,7 @@ pub fn benchmarks(rows: &[bench::Row], wide: bool) -> Table {
     };
     let texts: Vec<_> = texts.iter().filter(filled).collect();
     let numbers: Vec<_> = numbers.iter().filter(filled).collect();
-    let mut table = new([]);
-    table.set_header(texts.iter().chain(&numbers).map(|(name, _)| *name));
-    narrow(&mut table);
+    let mut table = new(texts.iter().chain(&numbers).map(|(name, _)| *name));
     for column in table.column_iter_mut().skip(texts.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }

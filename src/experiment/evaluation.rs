@@ -4,8 +4,8 @@ use crate::Error;
 use crate::data::{Dataset, npy};
 use crate::device::Backend;
 use crate::evaluate::{
-    BASELINE, Denoising, Features, Judge, Knn, Labels, Measurement, Representation, denoising,
-    few_label, normalise,
+    BASELINE, Denoising, Features, Judge, Knn, Labels, Measurement, Representation, Rows,
+    denoising, few_label, normalise,
 };
 use crate::kernels::gather::Noise;
 use crate::kernels::random::Streams;
@@ -57,8 +57,8 @@ impl Subject<'_> {
         if let Some(folder) = folder {
             folder.make_features()?;
             for (part, features) in ["train", "test"].into_iter().zip(&features) {
-                let (rows, cols) = (features.values.len() / features.width, features.width);
-                npy::write_matrix(&folder.features(part), rows, cols, &features.values)?;
+                let path = folder.features(part);
+                npy::write_matrix(&path, features.count(), features.width, &features.values)?;
             }
         }
         let mut restored = Vec::new();

@@ -22,7 +22,7 @@ mod phases;
 mod watch;
 
 pub use evaluation::Subject;
-pub use watch::{Stage, Watch};
+pub use watch::{Stage, Watch, staged};
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -40,7 +40,6 @@ use crate::{Error, ErrorKind};
 use describe::describe_data;
 use evaluation::Evaluation;
 use phases::Trained;
-use watch::staged;
 
 /// Where and how a recipe is run.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +161,7 @@ pub fn run(
         device: info.kind.to_owned(),
         adapter: info.adapter.clone(),
         seed: recipe.train.seed,
-        epochs: recipe.train.epochs,
+        epochs: trained.recipe.train.epochs,
         loss: LossPair {
             train: last.train_loss,
             test: last.test_loss,

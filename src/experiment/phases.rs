@@ -47,8 +47,9 @@ pub(super) fn train(
         checkpoints.push(checkpoint.transpose()?.flatten());
     }
     // A later phase that does not fit the images should not cost the training of an earlier one.
+    let shape = DataShape::of(&data.training(), &data.held_out());
     for phase in &phases[1..] {
-        Program::new(phase, shape(data), memory_limit())?;
+        Program::new(phase, shape, memory_limit())?;
     }
 
     let mut before: Option<Box<Model>> = None;
@@ -114,15 +115,6 @@ fn folders(phases: &[Recipe], folder: Option<&RunFolder>) -> Vec<Option<RunFolde
         })
     };
     phases.iter().enumerate().map(of_phase).collect()
-}
-
-fn shape(data: &Dataset) -> DataShape {
-    DataShape {
-        train: data.train.count,
-        held_out: data.test.count,
-        image: data.train.shape(),
-        classes: data.classes,
-    }
 }
 
 /// Trains one phase to its end.

@@ -55,11 +55,7 @@ pub trait Watch: Observer {
 impl Watch for Silent {}
 
 /// Runs one stage, which is given a tick to report and to be stopped by.
-pub(super) fn staged<T>(
-    watch: &mut dyn Watch,
-    stage: Stage,
-    work: impl FnOnce(&mut Tick<'_>) -> T,
-) -> T {
+pub fn staged<T>(watch: &mut dyn Watch, stage: Stage, work: impl FnOnce(&mut Tick<'_>) -> T) -> T {
     watch.stage(stage);
     let result = work(&mut |done| {
         watch.progress(done);

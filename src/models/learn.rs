@@ -25,17 +25,21 @@ impl Learning {
         known: &'static [&'static str],
         learn: &[String],
     ) -> Result<Learning, ModelError> {
-        if let Some(asked) = learn.iter().find(|part| !known.contains(&part.as_str())) {
-            let asked = asked.clone();
+        if let Some(asked) = unknown_part(known, learn) {
+            let asked = asked.to_owned();
             return Err(ModelError::Part { asked, known });
         }
-        let is_frozen = |part: &&&str| !learn.is_empty() && !learn.iter().any(|p| p == **part);
-        let frozen: Vec<&str> = known.iter().filter(is_frozen).copied().collect();
-        Ok(Learning {
+        let mut learning = Learning {
             parts: learn.to_vec(),
-            frozen: (!frozen.is_empty()).then(|| Parameters::named(plan, &frozen.join("+"))),
+            frozen: None,
             learnt: Parameters::new(plan),
-        })
+        };
+        let frozen = known.iter().filter(|part| !learning.learns(part));
+        let frozen: Vec<&str> = frozen.copied().collect();
+        if !frozen.is_empty() {
+            learning.frozen = Some(Parameters::named(plan, &frozen.join("+")));
+        }
+        Ok(learning)
     }
 
     fn learns(&self, part: &str) -> bool {
@@ -70,4 +74,10 @@ impl Learning {
     pub fn learnt(&self) -> &Parameters {
         &self.learnt
     }
+}
+
+/// The first of the parts `learn` that a model has not, whose parts have the names `known`.
+pub(crate) fn unknown_part<'a>(known: &[&str], learn: &'a [String]) -> Option<&'a str> {
+    let is_unknown = |part: &&String| !known.contains(&part.as_str());
+    learn.iter().find(is_unknown).map(String::as_str)
 }

@@ -11,6 +11,7 @@ mod vae;
 pub use autoencoder::Autoencoder;
 pub use classifier::Classifier;
 pub use learn::Learning;
+pub(crate) use learn::unknown_part;
 pub use parts::{Convolution, Pool, Size, Wrong};
 pub use vae::Vae;
 
@@ -122,6 +123,8 @@ pub use classifier::Settings as ClassifierSettings;
 pub use vae::Settings as VaeSettings;
 
 impl Settings {
+    /// The kind of a table that does not say its kind.
+    pub const DEFAULT_KIND: &str = "autoencoder";
     /// The kinds there are.
     pub const KINDS: [&str; 3] = ["autoencoder", "vae", "classifier"];
 
@@ -170,33 +173,32 @@ impl Settings {
     /// What keeps the tensors of another model from being this one's, in a sentence: what their names and
     /// shapes do not show.
     pub fn misfit(&self, other: &Settings) -> Option<String> {
-        let layers = |settings: &Settings| match settings {
-            Settings::Autoencoder(s) => Some((
-                s.convolutions.clone(),
-                s.activation,
-                Some(s.code_activation),
-            )),
-            Settings::Classifier(s) => {
-                let code_activation = s.code.map(|_| s.code_activation);
-                Some((s.convolutions.clone(), s.activation, code_activation))
-            }
-            Settings::Vae(_) => None,
-        };
-        let (here, there) = match (self, other) {
-            (Settings::Vae(here), Settings::Vae(there)) => {
-                let pair = (here.activation, there.activation);
-                return differ("activation", Some(pair.0), Some(pair.1));
-            }
-            _ => (layers(self), layers(other)),
-        };
-        let (Some(here), Some(there)) = (here, there) else {
+        let is_vae = |settings: &Settings| matches!(settings, Settings::Vae(_));
+        if is_vae(self) != is_vae(other) {
             return Some(format!("it is of kind \"{}\"", other.kind()));
-        };
-        if here.0 != there.0 {
+        }
+        let (convolutions, activation, code_activation) = self.layers();
+        let (of_other, activation_of_other, code_activation_of_other) = other.layers();
+        if convolutions != of_other {
             return Some("its convolutions are not the recipe's".to_owned());
         }
-        let code_activation = || differ("code_activation", here.2, there.2);
-        differ("activation", Some(here.1), Some(there.1)).or_else(code_activation)
+        let of_code = || {
+            let (here, there) = (code_activation?, code_activation_of_other?);
+            differ("code_activation", here, there)
+        };
+        differ("activation", activation, activation_of_other).or_else(of_code)
+    }
+
+    /// Convolutions, the activation, and the code's, if it has one of its own.
+    fn layers(&self) -> (&[Convolution], Activation, Option<Activation>) {
+        match self {
+            Settings::Autoencoder(s) => (&s.convolutions, s.activation, Some(s.code_activation)),
+            Settings::Classifier(s) => {
+                let code_activation = s.code.map(|_| s.code_activation);
+                (&s.convolutions, s.activation, code_activation)
+            }
+            Settings::Vae(s) => (&[], s.activation, None),
+        }
     }
 
     /// The first value out of range.
@@ -232,9 +234,8 @@ impl Settings {
     }
 }
 
-/// A sentence on two activations, if both are there and differ.
-fn differ(key: &str, here: Option<Activation>, there: Option<Activation>) -> Option<String> {
-    let (here, there) = (here?, there?);
+/// A sentence on two activations, if they differ.
+fn differ(key: &str, here: Activation, there: Activation) -> Option<String> {
     let (of_recipe, of_file) = (here.name(), there.name());
     (here != there).then(|| format!("its {key} is {of_file}, the recipe's {of_recipe}"))
 }
@@ -258,7 +259,7 @@ pub enum ModelError {
     /// A pooling that would leave a row or column over.
     #[error(
         "pooling behind convolution {stage} (from 1) halves maps of {maps} (height×width×channels), \
-         but {size:?} is not even in both: change that convolution's kernel, stride or padding, or \
+         but {size:?} is not even in both\nhint: change that convolution's kernel, stride or padding, or \
          leave the pooling out"
     )]
     Pool {

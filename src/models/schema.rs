@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 
 use super::{Settings, autoencoder, classifier, vae};
 
-/// The kind of a `[model]` that does not say its kind.
-const DEFAULT_KIND: &str = "autoencoder";
-
 impl JsonSchema for Settings {
     fn schema_name() -> Cow<'static, str> {
         "Model".into()
@@ -34,7 +31,7 @@ fn name_kind(schema: &mut Schema, kind: &str) {
     let object = schema.ensure_object();
     let properties = object.entry("properties").or_insert_with(|| json!({}));
     properties["kind"] = json!({ "const": kind, "description": "The kind of the model." });
-    if kind != DEFAULT_KIND {
+    if kind != Settings::DEFAULT_KIND {
         let required = object.entry("required").or_insert_with(|| json!([]));
         if let Value::Array(required) = required {
             required.push(json!("kind"));

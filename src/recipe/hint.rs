@@ -1,5 +1,6 @@
 //! What to type where a recipe is wrong.
 
+use crate::data::DataError;
 use crate::models::Settings;
 
 /// A line that says something right for a key.
@@ -26,6 +27,11 @@ pub(super) fn example(key: &str) -> &'static str {
         "noise.scale" => "scale = 0.1",
         "noise.shear" => "shear = 0.2",
         "noise.masking" => "masking = 0.25",
+        "data.name" => "name = \"mnist\"",
+        "data.path" => "path = \"images.npy\"",
+        "data.height" | "data.width" => "height = 64, width = 64",
+        "data.train_images" | "data.test_images" => "train_images = 10000, test_images = 1000",
+        "data.test_part" => "test_part = 0.1",
         "train.epochs" => "epochs = 10",
         "train.batch" => "batch = 128",
         "train.learning_rate" => "learning_rate = 1e-3",
@@ -43,6 +49,15 @@ pub(super) fn example(key: &str) -> &'static str {
     }
 }
 
+/// What to type where `[data]` is wrong.
+pub(super) fn of_data(error: &DataError) -> String {
+    let key = match error {
+        DataError::Setting { key, .. } => key,
+        _ => "",
+    };
+    example(&format!("data.{key}")).to_owned()
+}
+
 /// The known word that is nearest to one, by letters to change, whatever their case.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
@@ -50,6 +65,17 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known
         .into_iter()
         .max_by(|a, b| similarity(a).total_cmp(&similarity(b)))
+}
+
+/// A message of the parser, with Rust's names of types in words.
+pub(super) fn in_words(message: &str) -> String {
+    let types = [
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected f32", "expected a number"),
+    ];
+    let replace = |text: String, (name, words): (&str, &str)| text.replace(name, words);
+    types.into_iter().fold(message.to_owned(), replace)
 }
 
 /// What to do about what the parser says of a recipe whose model is of this kind. `is_key_of` knows the keys

@@ -39,13 +39,19 @@ pub(super) fn extended(
         }
     };
     if depth == DEEPEST {
-        let expected = "recipes that do not extend each other in a circle";
-        return Err(wrong(format!("{name:?}"), expected, hint));
+        return Err(RecipeError::Circle {
+            origin: origin.to_owned(),
+            base: name,
+        });
     }
-    let base = Recipe::find(&name, folder, depth + 1).map_err(|source| RecipeError::Extends {
-        origin: origin.to_owned(),
-        base: name.clone(),
-        source: Box::new(source),
+    let base = Recipe::find(&name, folder, depth + 1).map_err(|source| match source {
+        // The chain of recipes that extend one another would repeat the circle.
+        circle @ RecipeError::Circle { .. } => circle,
+        source => RecipeError::Extends {
+            origin: origin.to_owned(),
+            base: name.clone(),
+            source: Box::new(source),
+        },
     })?;
     let base: Table = toml::from_str(&base.to_toml()).expect("a recipe's own TOML");
     let base = base

@@ -103,6 +103,16 @@ pub struct Key {
 }
 
 impl Key {
+    /// What may stand there, and what is meant if nothing does, in one line.
+    pub fn facts(&self) -> String {
+        let absent = match &self.default {
+            _ if self.is_required => "must be given".to_owned(),
+            Some(default) => format!("default {default}"),
+            None => "optional".to_owned(),
+        };
+        format!("{}; {absent}", self.values)
+    }
+
     /// A line that says something right for it, if one is known.
     pub fn example(&self) -> Option<&'static str> {
         Some(hint::example(&self.path)).filter(|&example| example != hint::example(""))
@@ -219,47 +229,32 @@ fn values(schema: &Value) -> String {
     if let Some(value) = schema.get("const") {
         return written(value);
     }
-    let alternatives = |values: &[Value]| -> String {
-        let values: Vec<String> = values
-            .iter()
-            .filter(|v| v["type"] != "null")
-            .map(values_of)
-            .collect();
-        values.join(" or ")
-    };
     for of in ["oneOf", "anyOf"] {
-        if let Some(values) = schema[of].as_array() {
-            return alternatives(values);
+        if let Some(alternatives) = schema[of].as_array() {
+            let alternatives = alternatives.iter().filter(|of| of["type"] != "null");
+            return alternatives.map(values).collect::<Vec<_>>().join(" or ");
         }
     }
-    if let Some(values) = schema["enum"].as_array() {
-        let values: Vec<String> = values
-            .iter()
-            .filter(|v| !v.is_null())
-            .map(written)
-            .collect();
-        return values.join(" or ");
+    if let Some(names) = schema["enum"].as_array() {
+        let names = names.iter().filter(|name| !name.is_null());
+        return names.map(written).collect::<Vec<_>>().join(" or ");
     }
     let kind = match &schema["type"] {
-        Value::Array(kinds) => kinds.iter().find(|kind| *kind != "null").cloned(),
-        kind => Some(kind.clone()),
+        Value::Array(kinds) => kinds.iter().find(|kind| *kind != "null"),
+        kind => Some(kind),
     };
-    match kind.as_ref().and_then(Value::as_str) {
+    match kind.and_then(Value::as_str) {
         Some("integer") => "whole number".to_owned(),
         Some("number") => "number".to_owned(),
         Some("boolean") => "true or false".to_owned(),
         Some("string") => "text".to_owned(),
         Some("array") => match schema["maxItems"].as_u64() {
-            Some(length) => format!("{length} of: {}", values_of(&schema["items"])),
-            None => format!("list of: {}", values_of(&schema["items"])),
+            Some(length) => format!("{length} of: {}", values(&schema["items"])),
+            None => format!("list of: {}", values(&schema["items"])),
         },
         Some("object") => "table".to_owned(),
         _ => "value".to_owned(),
     }
-}
-
-fn values_of(schema: &Value) -> String {
-    values(schema)
 }
 
 /// The values of an enumeration with what they mean.
@@ -337,18 +332,6 @@ pub fn reference() -> String {
         }
     }
     out
-}
-
-impl Key {
-    /// What may stand there, and what is meant if nothing does, in one line.
-    pub fn facts(&self) -> String {
-        let absent = match &self.default {
-            _ if self.is_required => "must be given".to_owned(),
-            Some(default) => format!("default {default}"),
-            None => "optional".to_owned(),
-        };
-        format!("{}; {absent}", self.values)
-    }
 }
 
 #[cfg(test)]

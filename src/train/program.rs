@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::buffer::{Element, View};
+use crate::data::Examples;
 use crate::emit::{Emitted, Group, Mode, Note, Tensor};
 use crate::image::ImageShape;
 use crate::kernels::clock::Advance;
@@ -85,6 +86,16 @@ pub struct DataShape {
 }
 
 impl DataShape {
+    /// Of these images.
+    pub fn of(train: &Examples, held_out: &Examples) -> DataShape {
+        DataShape {
+            train: train.images.count,
+            held_out: held_out.images.count,
+            image: train.images.shape(),
+            classes: train.classes,
+        }
+    }
+
     /// What a model of these images is made for.
     pub fn task(&self) -> Task {
         Task {

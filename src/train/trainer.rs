@@ -130,12 +130,7 @@ impl Trainer {
         let (train, held_out) = (train.into(), held_out.into());
         let batch = recipe.train.batch;
         check(batch, &train, &held_out)?;
-        let shape = DataShape {
-            train: train.images.count,
-            held_out: held_out.images.count,
-            image: train.images.shape(),
-            classes: train.classes,
-        };
+        let shape = DataShape::of(&train, &held_out);
         let bytes = |images: usize| (images * train.images.features()) as u64;
         let all = bytes(train.images.count);
         let window = window.unwrap_or_else(|| {
@@ -150,17 +145,14 @@ impl Trainer {
         let mut device = backend.load(program.plan.clone())?;
         let order: Vec<u32> = (0..program.held_out.order.len as u32).collect();
         device.write(program.held_out.order, HostData::Index(&order))?;
-        let trained = match begin {
-            Begin::Checkpoint(checkpoint) => Err(checkpoint),
-            Begin::New => Ok(None),
-            Begin::With(trained) => Ok(Some(*trained)),
+        let initial = |trained| -> Result<Checkpoint, TrainError> {
+            let weights = first_weights(recipe, &program, shape.task(), trained)?;
+            Ok(Checkpoint::initial(weights, &program))
         };
-        let checkpoint = match trained {
-            Err(checkpoint) => checkpoint,
-            Ok(trained) => {
-                let weights = first_weights(recipe, &program, shape.task(), trained)?;
-                Checkpoint::initial(weights, &program)
-            }
+        let checkpoint = match begin {
+            Begin::New => initial(None)?,
+            Begin::With(trained) => initial(Some(*trained))?,
+            Begin::Checkpoint(checkpoint) => checkpoint,
         };
         if let Some(misfit) = checkpoint.misfit(&program) {
             return Err(TrainError::OtherModel(misfit));
