@@ -105,6 +105,13 @@ impl Tally {
 /// Chosen k of one group: `[size][distance][draw]`.
 type Choices = Vec<[Vec<usize>; 2]>;
 
+/// Queries per block, where so many references are searched. Whole groups of lanes: part of one would take as
+/// much memory.
+pub(super) fn block_of(references: usize) -> usize {
+    let groups_of_lanes = DISTANCE_BYTES / (4 * references.max(1) * nearest::LANES);
+    (groups_of_lanes * nearest::LANES).clamp(nearest::LANES, BLOCK)
+}
+
 /// Accuracies of one representation in every group, by one search of the rows that they use.
 fn measure(
     backend: &Backend,
@@ -120,9 +127,7 @@ fn measure(
         .iter()
         .map(|draws| (draws.lists.len(), draws.sizes.clone()))
         .collect();
-    // Whole groups of queries: part of one would take as much memory.
-    let groups_of_queries = DISTANCE_BYTES / (4 * used.len() * nearest::LANES);
-    let block = (groups_of_queries * nearest::LANES).clamp(nearest::LANES, BLOCK);
+    let block = block_of(used.len());
     let mut search = Search::new(
         backend,
         [block, used.len(), train.width()],
