@@ -9,8 +9,8 @@ use thiserror::Error;
 /// A file could not be written; whatever stood at its path before is untouched.
 #[derive(Debug, Error)]
 #[error(
-    "cannot write {}: {step} failed: {source}; an older file of that name is unchanged; \
-     free space or choose another folder",
+    "cannot write {}: {step} failed: {source}; an older file of that name is unchanged\n\
+     hint: free space or choose another folder",
     path.display()
 )]
 pub struct FileError {

@@ -146,7 +146,7 @@ impl Options {
             if given && !subjects.contains(&subject) {
                 let names: Vec<&str> = subjects.iter().map(|subject| subject.name()).collect();
                 let message = format!(
-                    "{option} is for `bench {}`, not for `bench {}`",
+                    "{option} is for `bench {}`, not for `bench {}`\nhint: leave {option} out",
                     names.join("` and `bench "),
                     subject.name()
                 );
@@ -154,7 +154,9 @@ impl Options {
             }
         }
         if subject == Kernels && self.batches.len() > 1 {
-            return Err(Usage("`bench kernels` takes one --batch".to_owned()));
+            return Err(Usage(
+                "`bench kernels` takes one --batch\nhint: --batch 128".to_owned(),
+            ));
         }
         Ok(())
     }

@@ -314,7 +314,7 @@ fn fetch(options: &FetchOptions) -> Result<(), Failure> {
         return match entry.whereabouts(chosen) {
             Whereabouts::Embedded => print(format!("{title} is in the program: nothing to fetch")),
             _ => Err(format!(
-                "the data set {name:?} is your own: nothing to fetch; set `data.path`"
+                "the data set {name:?} is your own: nothing to fetch\nhint: set `data.path`"
             )
             .into()),
         };
@@ -378,7 +378,7 @@ fn show(options: &ShowOptions) -> Result<(), Failure> {
     if values > LARGEST {
         return Err(format!(
             "{} rows of {columns} images of {} (height×width×channels) make too large a \
-             picture; give a smaller --count, or --height and --width",
+             picture\nhint: give a smaller --count, or --height and --width",
             rows.len(),
             data.train.shape()
         )
@@ -412,7 +412,10 @@ fn synthetic(options: &SyntheticOptions) -> Result<(), Failure> {
     if let Some(labels) = labels {
         refuse_to_replace(labels, options.force)?;
         if labels == out {
-            return Err(Usage("--out and --labels name the same file".to_owned()).into());
+            return Err(Usage(
+                "--out and --labels name the same file\nhint: --labels labels.npy".to_owned(),
+            )
+            .into());
         }
     }
     let set = Synthetic::new(options.images as usize, options.size, options.seed);

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use diabolo::data::{Range, folder, npy, picture};
+use diabolo::experiment::{Stage, staged};
 use diabolo::models::Use;
 use diabolo::report::{RunFolder, write_image};
 use diabolo::train::Inference;
 
-use super::progress::with_bar;
+use super::progress::Screen;
 use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
 
 #[derive(Args)]
@@ -62,7 +63,8 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
     if let Some(ending) = ending.filter(|ending| given != Some(ending)) {
         let (input, out) = (input.display(), out.display());
         return Err(format!(
-            "--out {out}: expected a name that ends in .{ending}, which is what {input} becomes"
+            "--out {out}: expected a name that ends in .{ending}, which is what {input} becomes\n\
+             hint: --out denoised.{ending}"
         )
         .into());
     }
@@ -74,9 +76,10 @@ pub fn denoise(options: &Options) -> Result<Done, Failure> {
 
     let selected = options.device.open()?;
     let mut inference = Inference::new(&recipe, &weights, &selected.backend, &[])?;
-    let restored = with_bar("denoising", |tick| {
+    let restored = staged(&mut Screen::new()?, Stage::Denoising, |tick| {
         inference.apply(Use::Restore, &images, tick)
-    })??;
+    })
+    .map_err(diabolo::Error::from)?;
 
     let shape = weights.image;
     match output {
@@ -112,7 +115,7 @@ fn targets(input: &Path, files: &[PathBuf], out: &Path) -> Result<Vec<PathBuf>, 
         match from.insert(target.clone(), file.clone()) {
             None => Ok(target),
             Some(other) => Err(format!(
-                "{} and {} would both become {}: rename one of them",
+                "{} and {} would both become {}\nhint: rename one of them",
                 other.display(),
                 file.display(),
                 target.display()

@@ -127,8 +127,14 @@ fn list_mistakes(json: bool) -> Result<Done, Failure> {
 
 fn find_mistake(name: &str) -> Result<&'static Mistake, Failure> {
     let known: Vec<&str> = MISTAKES.iter().map(|mistake| mistake.name).collect();
-    Mistake::named(name)
-        .ok_or_else(|| format!("no mistake `{name}`: known are {}", known.join(", ")).into())
+    Mistake::named(name).ok_or_else(|| {
+        format!(
+            "no mistake `{name}`: known are {}\nhint: --break {}",
+            known.join(", "),
+            known[0]
+        )
+        .into()
+    })
 }
 
 /// What is asked for twice is checked once.
@@ -151,11 +157,10 @@ fn cases(options: &Options) -> Result<Vec<Case>, Failure> {
     let mut cases = Vec::new();
     for name in once_each(&layers) {
         let found = layer_cases(name, options.shapes.into(), options.seed);
-        cases.extend(
-            found.ok_or_else(|| {
-                format!("no layer `{name}`: there are {}", layer_names().join(", "))
-            })?,
-        );
+        cases.extend(found.ok_or_else(|| {
+            let known = layer_names().join(", ");
+            format!("no layer `{name}`: there are {known}\nhint: diabolo gradcheck dense")
+        })?);
     }
     for name in once_each(&recipes) {
         cases.push(model_case(&Recipe::load_last_phase(name)?)?);
@@ -265,7 +270,10 @@ fn describe(row: &Row) -> String {
 fn judge_mistake(mistake: &Mistake, rows: &[Row], devices: &[Named]) -> Result<Done, Failure> {
     if rows.is_empty() {
         let (name, what) = (mistake.name, mistake.what);
-        let nowhere = format!("nothing that was selected has a place for `{name}` ({what})");
+        let nowhere = format!(
+            "nothing that was selected has a place for `{name}` ({what})\n\
+             hint: leave the layers out, to check all"
+        );
         return Err(Usage(nowhere).into());
     }
     let fails = |device: &&Named| {

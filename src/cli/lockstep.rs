@@ -53,13 +53,14 @@ pub struct Options {
 
 pub fn lockstep(options: &Options) -> Result<Done, Failure> {
     let [one, other] = &options.devices[..] else {
-        let message = "--devices takes two devices, as in --devices cpu-f64,gpu";
+        let message = "--devices takes two devices\nhint: --devices cpu-f64,gpu";
         return Err(Usage(message.to_owned()).into());
     };
     let devices = [backend(one)?, backend(other)?];
     let judged = |device: &Named| !matches!(device.backend, Backend::CpuDouble(_));
     if !devices.iter().any(judged) {
-        let message = "cpu-f64 is the judge: one device at least must be another";
+        let message = "cpu-f64 is the judge: one device at least must be another\n\
+                       hint: --devices cpu-f32,gpu";
         return Err(Usage(message.to_owned()).into());
     }
     let mut recipe = Recipe::load_last_phase(&options.recipe)?;
@@ -72,7 +73,7 @@ pub fn lockstep(options: &Options) -> Result<Done, Failure> {
     let images = steps * recipe.train.batch;
     if data.train.count < images {
         return Err(format!(
-            "{steps} steps of {} images are more than the {} there are: fewer --steps",
+            "{steps} steps of {} images are more than the {} there are\nhint: give fewer --steps",
             recipe.train.batch, data.train.count
         )
         .into());

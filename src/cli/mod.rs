@@ -33,7 +33,6 @@ use diabolo::device::gpu::GpuOptions;
 use diabolo::device::{Backend, Choice, Selected, select, select_with};
 use diabolo::files::folder_of;
 use diabolo::gradcheck::Named;
-use diabolo::train::TrainError;
 
 use say::Loudness;
 
@@ -142,7 +141,10 @@ fn backend(name: &str) -> Result<Named, Failure> {
         "" | "auto" => {
             let known = "cpu-f64, cpu-f32, cpu-matrixmultiply, gpu, gpu-naive, gpu-checked or part \
                  of an adapter's name";
-            return Err(Usage(format!("no device `{name}` to check on: expected {known}")).into());
+            return Err(Usage(format!(
+                "no device `{name}` to check on: expected {known}\nhint: --device cpu-f64"
+            ))
+            .into());
         }
         _ => {
             let (choice, options) = match name {
@@ -171,7 +173,9 @@ struct Usage(String);
 fn refuse_to_replace(path: &Path, force: bool) -> Result<(), Failure> {
     if path.exists() && !force {
         let path = path.display();
-        return Err(format!("{path} is there already: choose another name, or --force").into());
+        return Err(
+            format!("{path} is there already\nhint: choose another name, or --force").into(),
+        );
     }
     Ok(())
 }
@@ -182,7 +186,11 @@ fn refuse_unwritable(path: &Path, force: bool) -> Result<(), Failure> {
     let folder = folder_of(path);
     match folder.is_dir() {
         true => Ok(()),
-        false => Err(format!("{} is no folder to write to", folder.display()).into()),
+        false => Err(format!(
+            "{} is no folder to write to\nhint: make it first",
+            folder.display()
+        )
+        .into()),
     }
 }
 
@@ -200,10 +208,8 @@ const INTERRUPTED: u8 = 130;
 
 /// Whether a command was stopped, as asked, rather than failed.
 fn is_interruption(failure: &Failure) -> bool {
-    let of_experiment = failure.downcast_ref::<diabolo::Error>();
-    let of_inference = failure.downcast_ref::<TrainError>();
-    of_experiment.is_some_and(diabolo::Error::is_interruption)
-        || matches!(of_inference, Some(TrainError::Interrupted(_)))
+    let error = failure.downcast_ref::<diabolo::Error>();
+    error.is_some_and(diabolo::Error::is_interruption)
 }
 
 /// What a command came to.

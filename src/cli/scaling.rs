@@ -82,13 +82,17 @@ pub fn scaling(options: &Options) -> Result<Done, Failure> {
         None => axis.sizes(options.full),
     };
     if options.sizes.is_some() && axes.len() != 1 {
-        let message = "--sizes are sizes of one axis: give it with --axis";
+        let message = "--sizes are sizes of one axis\nhint: --axis batch --sizes 64,128";
         return Err(Usage(message.to_owned()).into());
     }
     let chart = |folder: &Path, axis: Axis| folder.join(format!("scaling-{}.svg", axis.name()));
     if let Some(folder) = &options.charts {
         if !folder.is_dir() {
-            return Err(format!("{} is no folder to draw in", folder.display()).into());
+            return Err(format!(
+                "{} is no folder to draw in\nhint: make it first",
+                folder.display()
+            )
+            .into());
         }
         for &axis in &axes {
             refuse_to_replace(&chart(folder, axis), options.force)?;

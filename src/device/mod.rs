@@ -164,7 +164,9 @@ impl HostData<'_> {
 #[derive(Debug, Error)]
 pub enum DeviceError {
     /// No adapter, or none of the name asked for.
-    #[error("no GPU for `--device {asked}`: {found}; use `--device cpu`, or see `diabolo devices`")]
+    #[error(
+        "no GPU for `--device {asked}`: {found}\nhint: use `--device cpu`, or see `diabolo devices`"
+    )]
     NoAdapter {
         /// What the user asked for.
         asked: String,
@@ -181,8 +183,8 @@ pub enum DeviceError {
     },
     /// A buffer that the adapter cannot hold or bind.
     #[error(
-        "buffer `{buffer}` takes {bytes} bytes, and GPU `{adapter}` allows {limit} per {what}: \
-         make the model, the batch or the window smaller, or use `--device cpu`"
+        "buffer `{buffer}` takes {bytes} bytes, and GPU `{adapter}` allows {limit} per {what}\n\
+         hint: make the model, the batch or the window smaller, or use `--device cpu`"
     )]
     TooLarge {
         /// The buffer.
@@ -197,7 +199,7 @@ pub enum DeviceError {
         what: &'static str,
     },
     /// Threads could not be started.
-    #[error("could not start {threads} threads: {source}")]
+    #[error("could not start {threads} threads: {source}\nhint: give a smaller --threads")]
     Threads {
         /// How many.
         threads: usize,

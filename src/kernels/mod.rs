@@ -17,7 +17,7 @@
 //!    of kernels with a thread per element among it; `shader!` puts the files of one kernel together, and
 //!    before them the constants that it shares with Rust.
 //! 3. One line in [`SHADERS`], the list at the end of this file.
-//! 4. A test in `tests/gpu_kernels/` that compares the CPU with the definition, and a GPU with the CPU.
+//! 4. A test in `tests/it/gpu_kernels/` that compares the CPU with the definition, and a GPU with the CPU.
 //!
 //! Tests walk that list: they validate each shader, and a kernel that no test compared is a failure.
 //!

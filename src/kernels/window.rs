@@ -44,7 +44,7 @@ pub enum WindowError {
     /// It does not fit once.
     #[error(
         "a kernel of {:?} with dilation {:?} spans {:?}, more than the image of {:?} with padding \
-         {:?}, which is {:?} (rows, columns): make the kernel smaller or the padding larger",
+         {:?}, which is {:?} (rows, columns)\nhint: make the kernel smaller or the padding larger",
         .0.kernel, .0.dilation, .0.span(), .0.size, .0.padding, .0.padded()
     )]
     KernelTooLarge(Window),
@@ -77,7 +77,7 @@ pub enum WindowError {
     /// The padding takes away more than there is.
     #[error(
         "a transposed convolution of {small:?} with kernel {kernel:?}, stride {stride:?} and padding \
-         {padding:?} would leave an image without pixels: make the padding smaller"
+         {padding:?} would leave an image without pixels\nhint: make the padding smaller"
     )]
     NothingLeft {
         /// The smaller side.

@@ -21,7 +21,7 @@ pub enum PlanError {
     /// More memory than the machine has.
     #[error(
         "the plan needs {needed} MiB of memory (largest buffer: `{largest}`, {largest_mib} MiB) \
-         but at most {limit} MiB are available: make the model, the batch or the data set smaller"
+         but at most {limit} MiB are available\nhint: make the model, the batch or the data set smaller"
     )]
     TooLarge {
         /// MiB needed.

@@ -13,26 +13,38 @@ use crate::train::{Checkpoint, CheckpointError, Weights};
 pub enum FolderError {
     /// It holds a run.
     #[error(
-        "{0} holds another run: go on with it by --resume, replace it by --force, or choose \
+        "{0} holds another run\nhint: go on with it by --resume, replace it by --force, or choose \
          another folder with --out"
     )]
     Taken(PathBuf),
     /// It holds something else.
-    #[error("{0} is not empty and holds no run: choose another folder with --out")]
+    #[error("{0} is not empty and holds no run\nhint: choose another folder with --out")]
     NotARun(PathBuf),
     /// Nothing to resume.
-    #[error("{0} has no checkpoint to resume from: start again with --force, or without --resume")]
+    #[error(
+        "{0} has no checkpoint to resume from\nhint: start again with --force, or without --resume"
+    )]
     NothingToResume(PathBuf),
     /// The run there is of another recipe.
-    #[error("{path} holds a run of another recipe; it differs in: {differences}")]
+    #[error(
+        "{path} holds a run of another recipe; it differs in: {differences}\nhint: replace it by \
+         --force, or choose another folder with --out"
+    )]
     OtherRecipe {
         /// The folder.
         path: PathBuf,
         /// Lines of TOML that differ.
         differences: String,
     },
+    /// There is no such folder.
+    #[error(
+        "no run {0}: there is no such folder\nhint: `diabolo run mnist-dense` makes runs/mnist-dense-0"
+    )]
+    NoRun(PathBuf),
     /// The run has not finished.
-    #[error("{0} has no model.safetensors: finish the run first with `diabolo run … --resume`")]
+    #[error(
+        "{0} has no model.safetensors\nhint: finish the run first with `diabolo run … --resume`"
+    )]
     NoModel(PathBuf),
     /// The operating system refused.
     #[error("cannot {what} {path}: {source}")]
@@ -229,6 +241,9 @@ impl RunFolder {
 
     /// The trained model and its recipe.
     pub fn load_model(&self) -> Result<(Weights, Recipe), FolderError> {
+        if !self.path.exists() {
+            return Err(FolderError::NoRun(self.path.clone()));
+        }
         if !self.model().is_file() {
             return Err(FolderError::NoModel(self.path.clone()));
         }

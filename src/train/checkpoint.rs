@@ -29,7 +29,9 @@ pub enum CheckpointError {
     #[error(transparent)]
     File(#[from] ReadError),
     /// Not one of ours.
-    #[error("{path} is not a checkpoint of this program: {reason}")]
+    #[error(
+        "{path} is not a checkpoint of this program: {reason}\nhint: give a file that `diabolo run` wrote"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -51,7 +53,10 @@ pub enum CheckpointError {
         version: String,
     },
     /// A tensor is missing or has another shape than the model's.
-    #[error("{path} does not fit the model of its recipe: {reason}")]
+    #[error(
+        "{path} does not fit the model of its recipe: {reason}\nhint: give the recipe.toml and the \
+         model of one run"
+    )]
     Shape {
         /// The file.
         path: PathBuf,

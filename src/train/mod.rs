@@ -59,7 +59,10 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// More images in a batch than there are.
-    #[error("`train.batch = {batch}`, but there are only {images} training images")]
+    #[error(
+        "`train.batch = {batch}`, but there are only {images} training images\n\
+         hint: batch = {images}, or fewer"
+    )]
     BatchTooLarge {
         /// The recipe's batch.
         batch: usize,
@@ -69,7 +72,7 @@ pub enum TrainError {
     /// Held-out images of another size than the training images.
     #[error(
         "the held-out images are {held_out} (height×width×channels), the training images {train}: \
-         expected images of one size"
+         expected images of one size\nhint: bring both to one size"
     )]
     Shapes {
         /// One training image.
@@ -86,7 +89,10 @@ pub enum TrainError {
         images: usize,
     },
     /// Images of another size than the model's.
-    #[error("the images are {given} (height×width×channels), and the model was trained on {model}")]
+    #[error(
+        "the images are {given} (height×width×channels), and the model was trained on {model}\n\
+         hint: give images of {model}"
+    )]
     OtherImages {
         /// What the model takes.
         model: ImageShape,
@@ -94,7 +100,10 @@ pub enum TrainError {
         given: ImageShape,
     },
     /// Weights of another model.
-    #[error("these weights are of another model than the recipe's: {0}")]
+    #[error(
+        "these weights are of another model than the recipe's: {0}\nhint: take the recipe.toml that lies \
+         beside the weights"
+    )]
     OtherModel(String),
     /// The trained model that a recipe begins with cannot be read.
     #[error(
@@ -141,8 +150,8 @@ pub enum TrainError {
     /// The loss is NaN or infinite.
     #[error(
         "the loss is {loss} at step {step} (epoch {epoch}): the first buffer that is not finite is \
-         `{buffer}`, written by {launch}. Lower `train.learning_rate`; the last good checkpoint, if \
-         an epoch was finished, is kept"
+         `{buffer}`, written by {launch}; the last good checkpoint, if an epoch was finished, is kept\n\
+         hint: lower `train.learning_rate`, or set `train.clip_norm`"
     )]
     NotFinite {
         /// Its value.

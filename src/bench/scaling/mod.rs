@@ -159,7 +159,7 @@ pub enum ScalingError {
     #[error(transparent)]
     Train(#[from] TrainError),
     /// A folder for the images could not be made.
-    #[error("cannot make a temporary folder for images: {0}; set TMPDIR to one with room")]
+    #[error("cannot make a temporary folder for images: {0}\nhint: set TMPDIR to one with room")]
     Folder(std::io::Error),
 }
 

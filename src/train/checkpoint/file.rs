@@ -17,7 +17,7 @@ use crate::recipe::Recipe;
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// Not there, or not readable.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}\nhint: check that the file exists and may be read")]
     Io {
         /// The file.
         path: PathBuf,
@@ -25,7 +25,10 @@ pub enum ReadError {
         source: std::io::Error,
     },
     /// Cut off, or something else.
-    #[error("{path} is damaged, or no safetensors file: {reason}")]
+    #[error(
+        "{path} is damaged, or no safetensors file: {reason}\nhint: restore it from a copy, or \
+         make it again"
+    )]
     Format {
         /// The file.
         path: PathBuf,

@@ -18,7 +18,7 @@ use crate::recipe::Recipe;
 pub enum ImportError {
     /// It cannot be read.
     #[error(
-        "{0}; PyTorch writes one by `safetensors.torch.save_file(model.state_dict(), \
+        "{0}\nhint: PyTorch writes one by `safetensors.torch.save_file(model.state_dict(), \
          \"model.safetensors\")`"
     )]
     File(#[from] ReadError),
@@ -33,7 +33,7 @@ pub enum ImportError {
     /// Names or shapes are those of another model.
     #[error(
         "{path} holds another model than recipe {recipe} for images of {image} \
-         (height×width×channels): {differences}; import it with a recipe that has its layers"
+         (height×width×channels): {differences}\nhint: import it with a recipe that has its layers"
     )]
     OtherModel {
         /// The file.
@@ -47,7 +47,7 @@ pub enum ImportError {
     },
     /// Numbers of another type.
     #[error(
-        "{path}: tensor `{name}` is {dtype:?}, expected F32 or F64: save \
+        "{path}: tensor `{name}` is {dtype:?}, expected F32 or F64\nhint: save \
          `model.float().state_dict()`"
     )]
     Dtype {
@@ -61,7 +61,7 @@ pub enum ImportError {
     /// A number that no model can use.
     #[error(
         "{path}: tensor `{name}` holds {value} at index {index} (from 0), which is not finite in \
-         f32: save the model as it was before its training went wrong"
+         f32\nhint: save the model as it was before its training went wrong"
     )]
     NotFinite {
         /// The file.
