@@ -1,4 +1,4 @@
-//! A kernel of one's own, outside the crate: `y = x²`, element by element, on the CPU and on a GPU if
+//! How to write a kernel outside the crate: `y = x²`, element by element, on the CPU and on a GPU if
 //! there is one.
 //!
 //! ```sh

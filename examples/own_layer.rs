@@ -1,6 +1,6 @@
-//! A layer of one's own, outside the crate: a residual connection, y = x + inner(x). Its forward pass forks
-//! and sums; its backward pass therefore sums where the forward forked. The gradient is checked against
-//! finite differences at the end.
+//! How to write a layer outside the crate: a residual connection, y = x + inner(x). Its forward pass forks
+//! x and sums; its backward pass sums the two gradients of x. The example checks the gradient against
+//! finite differences.
 //!
 //! ```text
 //! cargo run --release --example own_layer
@@ -29,7 +29,7 @@ impl<L: Layer> Layer for Residual<L> {
     fn forward(&self, e: &mut Emitter, x: Matrix) -> (Matrix, L::Saved) {
         let (inner, saved) = self.inner.forward(e, x);
         let e = &mut e.at(self.name, Pass::Forward);
-        // x and inner(x) are activations, which nobody overwrites: the sum is a matrix of its own.
+        // x and inner(x) are activations, which no launch may overwrite: the sum needs a matrix of its own.
         let y = e.matrix("y", x.rows, x.cols);
         e.launch(
             "copy",

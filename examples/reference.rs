@@ -1,6 +1,6 @@
 //! A whole denoising autoencoder in one file of plain loops: forward, backward, batch norm and Adam, in
 //! f64, without an import. It is slow, and meant to be read; the engine is held to its numbers, step for
-//! step, by `tests/reference.rs`.
+//! step, by `tests/it/reference.rs`.
 //!
 //! ```text
 //! hidden layer   z = x W,  x̂ = (z − mean) / √(var + ε),  y = max(0, γ x̂ + β)
