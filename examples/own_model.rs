@@ -1,4 +1,4 @@
-//! A model of one's own, outside the crate: a denoising autoencoder whose code also tells digits apart, by
+//! How to write a model outside the crate: a denoising autoencoder whose code also tells digits apart, by
 //! 200 labels. A step takes rows from two feeds and has two objectives.
 //!
 //! ```text

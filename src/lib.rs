@@ -11,7 +11,7 @@
 //! 1. A [`recipe`] is a whole experiment as typed TOML.
 //! 2. A [model](models) puts [`layers`] and [objectives](objective) together, and writes its own training
 //!    step. A layer owns views of its parameters; its forward and its backward, side by side, append
-//!    launches to a plan through an [emitter](emit). An activation is shared, a gradient is owned.
+//!    launches to a plan through an [emitter](emit). Many layers may read an activation; a gradient has one owner.
 //! 3. A [`plan`] is plain data: named buffers, and routines, each an ordered list of kernel launches.
 //!    Memory is planned by lifetimes, costs are known from the shapes.
 //! 4. [`kernels`] has a room per kernel family: equation, shapes, cost, CPU code for `f32` and
@@ -20,7 +20,7 @@
 //! 5. A [`device`] executes plans: the CPU on all its cores, or a GPU.
 //! 6. [`data`] finds, fetches and reads images; [`train`] runs epochs, keeps checkpoints and finds
 //!    out what went wrong; [`evaluate`] compares k-NN on pixels and on features from few labels, and
-//!    measures how well noise is removed; [`report`] writes what a run leaves behind.
+//!    measures how well noise is removed; [`report`] writes the files of a run.
 //! 7. An [experiment] is all of this in one call: it trains a recipe, encodes, judges, and writes a run's folder
 //!    if it is given one.
 //! 8. [`gradcheck`] compares every hand-written gradient with finite differences, [`lockstep`] two devices
@@ -52,7 +52,7 @@
 //! e.keep(dx.view);
 //! let step = e.end().routine;
 //!
-//! // Nobody reads y or the weight's gradient: the plan drops their launches.
+//! // No launch reads y or the weight's gradient, and neither is kept: the plan drops their launches.
 //! let plan = Arc::new(emission.plan.finish(u64::MAX)?);
 //! for (launch, dropped) in plan.routines[0].emitted() {
 //!     println!("{:<24} {:?} {dropped}", launch.label, launch.kernel.cost());

@@ -302,7 +302,7 @@ impl Participant {
         let mut inputs: Vec<(View, Contents)> = Vec::new();
         for operand in operands.iter().filter(|operand| operand.is_read()) {
             let view = operand.view;
-            // Bytes are the images, which the judge has and nobody changes.
+            // Bytes are the images: the judge has them, and no launch changes them.
             let constant = plan.buffer(view).element == Element::Byte;
             if self.judged && !constant && inputs.iter().all(|(known, _)| *known != view) {
                 inputs.push((view, Contents::read(&plan, device, view)?));

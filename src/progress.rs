@@ -1,4 +1,4 @@
-//! Long work: whoever waits for it hears how much is done, and may stop it.
+//! Long work reports how much of it is done to a [`Tick`], which may stop it.
 
 use thiserror::Error;
 

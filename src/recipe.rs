@@ -277,7 +277,7 @@ impl Recipe {
             .into_iter()
             .chain(&mut recipe.train.from);
         for path in paths {
-            // Fails for an empty path alone, which is an error of whoever reads it.
+            // Fails for an empty path alone, which is an error when the file is read.
             *path = std::path::absolute(folder.join(&*path)).unwrap_or(path.clone());
         }
         Ok(recipe)

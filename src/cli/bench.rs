@@ -23,22 +23,22 @@ use super::{Done, Failure, Usage, print, progress, refuse_unwritable, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo bench                              a quick look at everything
-  diabolo bench step --batch 1,16,128        training steps of both workloads
-  diabolo bench step --device cpu,gpu        from which batch on is a GPU faster?
+  diabolo bench                        a quick look at everything
+  diabolo bench step --batch 1,16,128  training steps of both workloads
+  diabolo bench step --device cpu,gpu  from which batch on is a GPU faster?
   diabolo bench kernels --workload conv --threads 1
   diabolo bench ladder --size 512,1024 --out charts
   diabolo bench knn --references 10000 --json
 
-The workloads are the recipes reference-dense and reference-conv on MNIST. Contestants take turns, round
-by round; medians are over the rounds. The ceiling is the larger of two times: the arithmetic at the
-rate of a large matrix product and the memory traffic at the rate of a copy, both measured on the
+The workloads are the recipes reference-dense and reference-conv on MNIST. Contestants take turns, round \
+by round; medians are over the rounds. The ceiling is the larger of two times: the arithmetic at the \
+rate of a large matrix product and the memory traffic at the rate of a copy, both measured on the \
 device when the command starts.
 
-On a GPU, a step's time is also told apart: uploading a batch of images (which training does once for
+On a GPU, a step's time is also told apart: uploading a batch of images (which training does once for \
 all), recording and submitting (the host's), computing, and reading the loss back.
 
-JSON and CSV have one row for each result: workload, kernel, device, batch, median_ms, min_ms, gflops,
+JSON and CSV have one row for each result: workload, kernel, device, batch, median_ms, min_ms, gflops, \
 gbytes_per_s, pct_of_ceiling, and more.")]
 pub struct Options {
     /// What to time; everything, and less thoroughly, if it is left out

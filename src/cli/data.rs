@@ -30,7 +30,7 @@ const LARGEST: usize = 1 << 27;
   diabolo data show fashion-mnist --out clothes.png
   diabolo data synthetic --images 1000000 --out million
 
-Fetched data sets are kept in the platform's folder for caches, in the folder that the environment
+Fetched data sets are kept in the platform's folder for caches, in the folder that the environment \
 variable DIABOLO_DATA names, or in --cache DIR."
 )]
 pub struct Options {
@@ -86,8 +86,8 @@ struct InfoOptions {
   diabolo data fetch cifar10 --cache /data/sets
   diabolo data fetch cifar10 --mirror https://example.org/copies
 
-A download that breaks off is gone on with by the next fetch. A mirror is a folder that holds the
-files under their own names; those of --mirror are tried first, then those of the environment
+The next fetch resumes a download that broke off. A mirror is a folder that holds the \
+files under their own names; those of --mirror are tried first, then those of the environment \
 variable DIABOLO_MIRRORS, then the published places. Every file is checked by its SHA-256.")]
 struct FetchOptions {
     /// Name of a data set (see `diabolo data list`)
@@ -143,8 +143,8 @@ struct ShowOptions {
   diabolo data synthetic --images 1000000 --out million
   diabolo data synthetic --images 5000 --size 64x48 --seed 1 --out images --labels labels
 
-The files are IDX, uncompressed: images of bytes and, if asked for, their classes from 0 to 9. A recipe
-learns from them by `name = \"npy\"`, `path`, `labels` in its table `data`. The same seed makes the same
+The files are IDX, uncompressed: images of bytes and, if asked for, their classes from 0 to 9. A recipe \
+learns from them by `name = \"npy\"`, `path`, `labels` in its table `data`. The same seed makes the same \
 images; a smaller set is the beginning of a larger one.")]
 struct SyntheticOptions {
     /// How many images

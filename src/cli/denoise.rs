@@ -20,9 +20,9 @@ use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
   diabolo denoise runs/images-conv-0 --input photographs --out restored
   diabolo denoise runs/mnist-conv-0 --input noisy.npy --out clean.npy
 
-Pictures are converted and resized to what the model was trained on, and come back as PNG files of
-that size: one for one, or a folder for a folder, with the same names. Arrays (.npy, IDX) come back
-as one .npy file, [n, height, width, channels] in f32 within [0, 1]. An .npy file of reals may leave
+Pictures are converted and resized to what the model was trained on, and come back as PNG files of \
+that size: one for one, or a folder for a folder, with the same names. Arrays (.npy, IDX) come back \
+as one .npy file, [n, height, width, channels] in f32 within [0, 1]. An .npy file of reals may leave \
 [0, 1] as far as its noise does, but must be on that scale.")]
 pub struct Options {
     /// Folder of a finished run

@@ -10,7 +10,7 @@ use super::{Done, Failure, print, table};
 #[command(after_help = "Examples:
   diabolo devices
   diabolo devices --json
-  diabolo run mnist-dense --device nvidia    the adapter whose name contains `nvidia`")]
+  diabolo run mnist-dense --device nvidia  an adapter by part of its name")]
 pub struct Options {
     /// Print the list as JSON
     #[arg(long)]

@@ -19,8 +19,8 @@ use super::{DeviceOptions, Done, Failure, print, refuse_to_replace};
   diabolo encode runs/mnist-dense-0 --input images.npy --out features.npy
   diabolo encode runs/mnist-dense-0 --input photographs --out features.npy
 
-Images: IDX (plain or gzip); .npy with the shape [n, values], [n, height, width] or
-[n, height, width, channels], either bytes or reals in [0, 1]; a PNG or JPEG file, or a folder of
+Images: IDX (plain or gzip); .npy with the shape [n, values], [n, height, width] or \
+[n, height, width, channels], either bytes or reals in [0, 1]; a PNG or JPEG file, or a folder of \
 them (in order of their paths), which are converted and resized to what the model was trained on.")]
 pub struct Options {
     /// Folder of a finished run

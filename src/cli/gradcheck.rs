@@ -17,19 +17,18 @@ use super::{Done, Failure, Usage, backend, print, progress, refuse_unwritable, t
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo gradcheck                          every layer, loss and built-in model on every device
-  diabolo gradcheck conv2d batch_norm        two kinds of layer
-  diabolo gradcheck --recipe my.toml         the model of a recipe, shrunk to a checkable size
-  diabolo gradcheck dense --sweep            the V of truncation and rounding, and gradcheck.svg
-  diabolo gradcheck --break list             the known mistakes
-  diabolo gradcheck --break transposed-weight
-                                             plant one: the check must fail where it applies
+  diabolo gradcheck                     every layer, loss and model, everywhere
+  diabolo gradcheck conv2d batch_norm   two kinds of layer
+  diabolo gradcheck --recipe my.toml    the model of a recipe, made small
+  diabolo gradcheck dense --sweep       how errors depend on the step size
+  diabolo gradcheck --break list        the known mistakes
+  diabolo gradcheck --break wrong-sign  plant one: the check must fail
 
-In f64, 40 elements of each gradient are compared with central differences; on cpu-f32 and GPUs the same backward is
-compared with the f64 gradient, to within what rounding of its sums explains. Points where a ReLU or
+In f64, 40 elements of each gradient are compared with central differences; on cpu-f32 \
+and GPUs the same backward pass is compared with the f64 gradient, to within the rounding of its sums. Points where a ReLU or \
 a maximum has a kink are skipped and counted.
 
-Exit codes: 0 every gradient is right, 1 one is not, 2 wrong usage. With --break: 1 the mistake was
+Exit codes: 0 every gradient is right, 1 one is not, 2 wrong usage. With --break: 1 the mistake was \
 found on every device, 0 it was missed on one, 2 nothing selected has a place for it.")]
 pub struct Options {
     /// Kinds of layer, or losses; all if there are none, and no --recipe

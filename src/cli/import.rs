@@ -20,10 +20,10 @@ use super::{Done, Failure, print, refuse_to_replace};
   diabolo encode runs/torch --input images.npy --out features.npy
   diabolo import photographs.safetensors --recipe mine.toml --image 64x64x3 --out runs/photographs
 
-The file is what safetensors.torch.save_file(model.state_dict(), ...) writes, in F32 or F64, which
-is rounded to f32. Its model has an `encoder` and a `decoder`, both nn.Sequential, with the names
-and shapes of the recipe's model: those of model.safetensors in the folder of any run of the recipe.
-What wrappers put before every name, `module.` (DataParallel) or `_orig_mod.` (torch.compile), is
+The file is what safetensors.torch.save_file(model.state_dict(), ...) writes, in F32 or F64, which \
+is rounded to f32. Its model has an `encoder` and a `decoder`, both nn.Sequential, with the names \
+and shapes of the recipe's model: those of model.safetensors in the folder of any run of the recipe. \
+What wrappers put before every name, `module.` (DataParallel) or `_orig_mod.` (torch.compile), is \
 left off; `num_batches_tracked` may be absent.")]
 pub struct Options {
     /// A PyTorch state_dict, saved as safetensors

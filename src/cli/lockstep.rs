@@ -18,15 +18,15 @@ use super::{Done, Failure, Usage, backend, print, progress, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo lockstep mnist-dense --devices cpu-f64,cpu-f32      what rounding does to twenty steps
+  diabolo lockstep mnist-dense --devices cpu-f64,cpu-f32   what rounding does
   diabolo lockstep mnist-conv --devices cpu-f32,gpu --steps 1
-  diabolo lockstep mnist-conv --devices gpu-naive,gpu         matrix products by plain loops, by tiles
-  diabolo lockstep mnist-conv --devices cpu-matrixmultiply,cpu  by the crate matrixmultiply, by our tiles
-  diabolo lockstep mnist-dense --devices gpu,gpu-checked      with and without checks of every index
+  diabolo lockstep mnist-conv --devices gpu-naive,gpu      loops against tiles
+  diabolo lockstep mnist-conv --devices cpu-matrixmultiply,cpu
+  diabolo lockstep mnist-dense --devices gpu,gpu-checked   every index checked
 
-Every launch is judged on its own: cpu-f64 computes it from the very inputs that the device had. The
-first launch that is off by more than rounding of its sums explains is named, with the worst element
-and both values. If all are right, tables show how far the devices come apart, and through which
+Every launch is judged on its own: cpu-f64 computes it from the very inputs that the device had. The \
+first launch that is off by more than rounding of its sums explains is named, with the worst element \
+and both values. If all are right, tables show how far the devices come apart, and through which \
 kernels.
 
 Exit codes: 0 every launch is right, 1 one is not.")]

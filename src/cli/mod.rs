@@ -43,28 +43,32 @@ use say::Loudness;
     version,
     arg_required_else_help = true,
     after_help = "Examples:
-  diabolo run mnist-dense                    train, evaluate and report, on the bundled MNIST
-  diabolo run mnist-dense --seed 1 --json    another seed; the summary as JSON on standard output
-  diabolo data list                          what there is to learn from
-  diabolo devices                            what there is to compute on
-  diabolo evaluate runs/mnist-dense-0        judge a trained model's features again
+  diabolo run mnist-dense                  train and judge, on the bundled MNIST
+  diabolo run mnist-dense --seed 1 --json  another seed; the summary as JSON
+  diabolo data list                        what there is to learn from
+  diabolo devices                          what there is to compute on
+  diabolo evaluate runs/mnist-dense-0      judge a trained model again
   diabolo import model.safetensors --recipe mnist-dense --out runs/torch
-                                             make a run of a model that PyTorch trained
-  diabolo gradcheck                          check every hand-written gradient, on every device
+  diabolo gradcheck                        check every hand-written gradient
   diabolo lockstep mnist-dense --devices cpu-f64,gpu
-                                             compare two devices launch by launch
-  diabolo plan mnist-dense                   every launch of a training step, before it runs
-  diabolo bench step --batch 1,16,128        time training steps
-  diabolo trace mnist-dense                  where a training step spends its time
+  diabolo plan mnist-dense                 every launch of a training step
+  diabolo bench step --batch 1,16,128      time training steps
+  diabolo trace mnist-dense                where a step spends its time
 
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
 struct Cli {
     /// Say nothing on standard error but errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        display_order = 900
+    )]
     quiet: bool,
     /// Say more on standard error: also every noted value after each epoch
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -92,7 +96,7 @@ enum Command {
     Gradcheck(gradcheck::Options),
     /// Run the same training steps on two devices and compare them launch by launch
     Lockstep(lockstep::Options),
-    /// Print a recipe's plan: buffers, launches, and the launches that nobody needs
+    /// Print a recipe's plan: buffers, launches, and the launches that were dropped
     Plan(plan::Options),
     /// Time kernels, training steps, nearest neighbours and the ladder of matrix products
     Bench(bench::Options),

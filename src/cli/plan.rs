@@ -15,14 +15,14 @@ use super::{Done, Failure, print, table};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo plan mnist-dense                   every launch of a training step, and the rest
-  diabolo plan mnist-vae --routine train     the training step alone
-  diabolo plan mine.toml --image 64x64x3     for images whose size the recipe leaves open
-  diabolo plan mnist-conv --json | jq '.routines[0].launches[] | select(.dropped)'
+  diabolo plan mnist-dense                every launch of every routine
+  diabolo plan mnist-vae --routine train  the training step alone
+  diabolo plan mine.toml --image 64x64x3  if the recipe does not say the size
+  diabolo plan mnist-conv --json | jq '.routines[0].launches'
 
-A launch is dropped when no later launch and no one on the host reads what it writes: the gradient of
-the images, say. Dropped launches are struck through on a terminal and marked with - elsewhere; no
-device executes them. With --json: buffers, routines with their launches, and the final text of every
+A launch is dropped when neither a later launch nor the host reads what it writes: the gradient of \
+the images, say. Dropped launches are struck through on a terminal and marked with - elsewhere; no \
+device executes them. With --json: buffers, routines with their launches, and the final text of every \
 shader that the launches run on a GPU.")]
 pub struct Options {
     /// Built-in name (see `diabolo recipes`) or path of a TOML file

@@ -32,7 +32,7 @@ pub fn bar(what: &str, length: u64) -> ProgressBar {
 /// Units of a bar that shows a part of 1.
 const RESOLUTION: f64 = 1000.0;
 
-/// Ctrl-C: the first is heard by whoever asks, a second ends the program at once.
+/// Ctrl-C: the first one raises a flag that the work looks at, a second one ends the program at once.
 #[derive(Clone, Copy)]
 pub struct Interrupt(());
 

@@ -14,11 +14,11 @@ use super::{Done, Failure, print, table};
 #[derive(Args)]
 #[command(after_help = "Examples:
   diabolo recipes
-  diabolo recipes show mnist-dense > mine.toml    a start for one's own
-  diabolo recipes show mine.toml --resolved       with every default and what it extends
-  diabolo recipes check mine.toml                 every key and every layer, without training
-  diabolo recipes explain train.schedule          what a key means, and what may stand there
-  diabolo recipes schema > recipe.schema.json     for editors that check TOML as it is typed
+  diabolo recipes show mnist-dense > mine.toml   a start for your own
+  diabolo recipes show mine.toml --resolved      with every default
+  diabolo recipes check mine.toml                keys and layers; no training
+  diabolo recipes explain train.schedule         what a key means
+  diabolo recipes schema > recipe.schema.json    for editors
   diabolo run mine.toml
 
 Exit codes of `check`: 0 every recipe is right, 1 one is not.")]

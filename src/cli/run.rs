@@ -16,14 +16,14 @@ use super::{DeviceOptions, Done, Failure, print, table};
 #[derive(Args)]
 #[command(after_help = "Examples:
   diabolo run mnist-dense
-  diabolo run mnist-dense --resume           go on after an interrupt or a crash, to the same bits
+  diabolo run mnist-dense --resume             go on where it stopped
   diabolo run my-recipe.toml --out runs/try --device gpu
   diabolo run mnist-dense --epochs 2 --json > summary.json
-  diabolo run images-conv --data photographs   a folder of your own pictures
-  diabolo run huge.toml --window 200           images for 200 steps at a time on the device
+  diabolo run images-conv --data photographs   your own pictures
+  diabolo run huge.toml --window 200           images of 200 steps at a time
 
-The run folder holds recipe.toml, metrics.jsonl, checkpoint.safetensors, model.safetensors,
-features/{train,test}.npy, reconstructions.png, measurements.csv (a row per measured value) and
+The run folder holds recipe.toml, metrics.jsonl, checkpoint.safetensors, model.safetensors, \
+features/{train,test}.npy, reconstructions.png, measurements.csv (a row per measured value) and \
 summary.json.")]
 pub struct Options {
     /// Built-in name (see `diabolo recipes`) or path of a TOML file

@@ -1,5 +1,5 @@
-//! Messages on standard error. Work and exit code never depend on whether anybody reads them: a message
-//! that cannot be written (a closed terminal, a full disk) is dropped.
+//! Messages on standard error. A message that cannot be written (a closed terminal, a full disk) is dropped:
+//! it changes neither the work nor the exit code.
 
 use std::fmt::Display;
 use std::io::Write;

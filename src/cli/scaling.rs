@@ -12,14 +12,14 @@ use super::{DeviceOptions, Done, Failure, Usage, print, progress, refuse_to_repl
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo scaling --device cpu               every axis, small sizes: half a minute
-  diabolo scaling --axis width --full        widths up to 8,192
+  diabolo scaling --device cpu          every axis, small sizes: half a minute
+  diabolo scaling --axis width --full   widths up to 8,192
   diabolo scaling --axis data --sizes 1000,100000,1000000
-  diabolo scaling --full --charts docs       scaling-batch.svg and so on: five minutes on two cores
+  diabolo scaling --full --charts docs  charts too: five minutes on two cores
   diabolo scaling --json > scaling.json
 
-Time is the median over repeated runs. Exponents are least-squares fits of the logarithm of time, or of
-memory, to the logarithm of the size: over all sizes, and over the upper half of their range. Memory is
+Time is the median over repeated runs. Exponents are least-squares fits of the logarithm of time, or of \
+memory, to the logarithm of the size: over all sizes, and over the upper half of their range. Memory is \
 what is planned on the device, or all that the process holds. Sizes that do not fit are told.")]
 pub struct Options {
     /// What grows; all of them if none is given

@@ -30,7 +30,7 @@ pub fn completions(options: &CompletionOptions, mut command: Command) -> Result<
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo man --out ~/.local/share/man/man1    then: man diabolo, man diabolo-run")]
+  diabolo man --out ~/.local/share/man/man1  then: man diabolo, man diabolo-run")]
 pub struct ManOptions {
     /// Folder for the pages, diabolo.1 and one for each command
     #[arg(long, value_name = "FOLDER")]

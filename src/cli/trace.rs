@@ -15,28 +15,28 @@ use super::{DeviceOptions, Done, Failure, print, progress, refuse_unwritable, ta
 
 #[derive(Args)]
 #[command(after_help = "Examples:
-  diabolo trace mnist-dense                       every launch of a training step
+  diabolo trace mnist-dense
   diabolo trace reference-conv --device gpu --batch 1024
   diabolo trace mnist-dense --json > trace.json
-  diabolo trace mnist-dense --perfetto trace.json   open it in https://ui.perfetto.dev
+  diabolo trace mnist-dense --perfetto trace.json   for https://ui.perfetto.dev
 
-Times are medians, by GPU timestamps or a monotonic clock on the CPU. The ceilings are this
-machine's own, measured beforehand: a large matrix product in FLOP/s, and copies in bytes read and
-written per second, of as much memory as the launch touches. `ceiling` is the time that the scarcer
-of the two would take, in percent of the time it took; more than 100 means that a launch found its
-data in a faster cache than a copy of that size does. The step is measured untraced, as training
+Times are medians, by GPU timestamps or a monotonic clock on the CPU. The ceilings are this \
+machine's own, measured beforehand: a large matrix product in FLOP/s, and copies in bytes read and \
+written per second, of as much memory as the launch touches. `ceiling` is the time that the scarcer \
+of the two would take, in percent of the time it took; more than 100 means that a launch found its \
+data in a faster cache than a copy of that size does. The step is measured untraced, as training \
 runs it, in turns with the traced steps.
 
-On a GPU it also counts what is created and what the host waits for: while loading, and in eight
+On a GPU it also counts what is created and what the host waits for: while loading, and in eight \
 steps that run at once.
 
---json prints one object: recipe, device, adapter, threads, batch, image, steps,
-counters {planned_bytes, loading, steps, running} (null on the CPU; both with pipelines, bind_groups,
-buffers, buffer_bytes, submits, passes, launches, dispatches, uploads, upload_bytes, reads,
-read_bytes, waits), ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches,
-kernels, layers, total. A launch has launch, layer, pass, kernel, product [m, k, n], shapes,
-largest and groups; a kernel or layer has name and launches; all of them have flops, read, written
-(bytes), seconds, gflops, gbytes_per_s, intensity (FLOPs per byte), floor_seconds, pct_of_ceiling
+--json prints one object: recipe, device, adapter, threads, batch, image, steps, \
+counters {planned_bytes, loading, steps, running} (null on the CPU; both with pipelines, bind_groups, \
+buffers, buffer_bytes, submits, passes, launches, dispatches, uploads, upload_bytes, reads, \
+read_bytes, waits), ceilings {gemm, copies [{bytes, rate}]}, step_seconds, launch_seconds, gap_seconds, launches, \
+kernels, layers, total. A launch has launch, layer, pass, kernel, product [m, k, n], shapes, \
+largest and groups; a kernel or layer has name and launches; all of them have flops, read, written \
+(bytes), seconds, gflops, gbytes_per_s, intensity (FLOPs per byte), floor_seconds, pct_of_ceiling \
 and share.")]
 pub struct Options {
     /// A built-in recipe, or a file

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{DataError, PublishedFile, cifar, fashion_mnist};
 
-/// A data set, or a way to bring one's own.
+/// A data set, or a way to bring data of your own.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Entry {
     /// What a recipe's `data.name` says.

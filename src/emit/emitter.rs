@@ -25,7 +25,7 @@ pub struct Emission {
     /// The plan's builder.
     pub plan: PlanBuilder,
     groups: Vec<Group>,
-    /// The next random stream that nobody has.
+    /// The number of the next random stream.
     stream: u32,
     /// Of all randomness inside a step.
     seed: u64,
@@ -268,7 +268,7 @@ impl Emitter<'_> {
         written
     }
 
-    /// A random stream that nobody else has.
+    /// The number of a random stream; no other call returns the same one.
     pub fn stream(&mut self) -> u32 {
         self.emission.stream += 1;
         self.emission.stream - 1

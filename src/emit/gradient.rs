@@ -13,16 +13,16 @@ const LAYER: &str = "gradients";
 
 /// The gradient of the loss by an activation, of the activation's shape.
 ///
-/// An activation is a [`Matrix`]: anybody may read it, nobody overwrites it. A gradient has one owner,
-/// who may overwrite it; so it is neither `Copy` nor `Clone`. Where the forward pass forks, the
+/// An activation is a [`Matrix`]: every layer may read it, and no layer overwrites it. A gradient has one
+/// owner, which may overwrite it: so `Gradient` is neither `Copy` nor `Clone`. Where the forward pass forks, the
 /// backward pass sums ([`plus`](Self::plus)); where the forward pass sums, the backward pass forks
 /// ([`fork`](Self::fork)).
 #[derive(Debug)]
-#[must_use = "a gradient that nobody needs is to be `unused()`"]
+#[must_use = "call `unused()` on a gradient that is not needed"]
 pub struct Gradient(Matrix);
 
 impl Gradient {
-    /// The gradient that lies in `matrix`, which nobody else may write or go on reading.
+    /// The gradient that lies in `matrix`. From here on, the caller neither writes nor reads `matrix`.
     pub fn new(matrix: Matrix) -> Gradient {
         Gradient(matrix)
     }
@@ -63,7 +63,7 @@ impl Gradient {
         (self, Gradient(copy))
     }
 
-    /// Says that nobody asks for this gradient. The launches that compute it are dropped when the
-    /// plan is finished.
+    /// Gives the gradient up: nothing will read it. The plan drops the launches that compute it, when it is
+    /// finished.
     pub fn unused(self) {}
 }

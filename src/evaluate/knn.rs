@@ -189,7 +189,7 @@ fn vote(neighbours: &[u32], k: usize, labels: &[u8]) -> Option<u8> {
     majority(voters.map(|&index| labels[index as usize]))
 }
 
-/// Counts, for each k, how often the others among the labelled images predict one's own label.
+/// Counts, for each k, how many labelled images the other labelled images classify rightly.
 #[derive(Default)]
 struct LeaveOneOut([usize; CHOICES.len()]);
 

@@ -60,14 +60,30 @@ impl Origin {
     }
 }
 
-/// Writes rows as CSV, whole or not at all.
+/// The columns of a table of measurements: the fields of [`Measurement`].
+const HEADER: [&str; 8] = [
+    "system",
+    "seed",
+    "fold",
+    "representation",
+    "judge",
+    "labels",
+    "draw",
+    "value",
+];
+
+/// Writes a header and the rows as CSV, whole or not at all.
 ///
 /// # Errors
 ///
 /// [`FileError`] if the file cannot be written.
 pub fn write_csv(path: &Path, rows: &[Measurement]) -> Result<(), FileError> {
     write_atomically(path, |writer| {
-        let mut writer = csv::Writer::from_writer(writer);
+        let mut writer = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(writer);
+        // By hand, for a table without rows has a header too.
+        writer.write_record(HEADER).map_err(std::io::Error::other)?;
         for row in rows {
             writer.serialize(row).map_err(std::io::Error::other)?;
         }
@@ -270,5 +286,8 @@ mod tests {
              mnist-dense,7,,pixels,knn-1-cosine,20,3,0.25\n\
              mnist-dense,7,,restored,knn-1-cosine,,,21.5\n"
         );
+        write_csv(&path, &[]).expect("written");
+        let header = std::fs::read_to_string(&path).expect("read");
+        assert!(text.starts_with(&header) && header.ends_with(",value\n"));
     }
 }

@@ -161,8 +161,8 @@ impl Activation {
         Activation::Mish,
     ];
 
-    /// Those that a kernel can fuse behind what makes their input, which nobody keeps: all that do not
-    /// [read](Self::reads_input) it.
+    /// Those that a kernel can fuse behind the product that makes their input. The input is then not kept, so
+    /// these are all activations whose backward pass does not [read](Self::reads_input) it.
     pub const FUSIBLE: [Activation; 7] = [
         Activation::Identity,
         Activation::Relu,

@@ -299,7 +299,8 @@ impl<T: Scalar> Tile<'_, T> {
     ///
     /// # Safety
     /// The first ROWS pointers of a, moved by each step, must be readable; `VECTORS` vectors of every
-    /// row of b; `cols` elements of the first ROWS rows of y writable, and nobody else's.
+    /// row of b; `cols` elements of the first ROWS rows of y must be writable, and no
+    /// other thread may access them.
     #[inline(always)]
     unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize>(&self, simd: S) {
         if VECTORS == 0 {

@@ -1,8 +1,8 @@
 //! Objectives: what training makes small.
 //!
 //! An objective notes a value for every step, in a unit that it names, and returns the gradient of each
-//! operand that has one. Where nobody reads the gradient, as in evaluation, the plan drops the launches
-//! that compute it.
+//! operand that has one. In evaluation no launch reads the gradient, and the plan drops the
+//! launches that compute it.
 
 mod gaussian;
 mod reconstruction;

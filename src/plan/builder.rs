@@ -55,8 +55,8 @@ impl PlanBuilder {
     }
 
     /// An empty plan that gives every buffer memory of its own, with a few elements on either side
-    /// that no view reaches: whoever fills them and finds them changed, or finds their contents in a
-    /// result, has found an access out of bounds. [`Plan::guards`] says where they are.
+    /// that no view reaches. A test fills these guards: if one has changed after a run, or a result contains
+    /// their contents, an access was out of bounds. [`Plan::guards`] says where they are.
     pub fn guarded() -> Self {
         PlanBuilder {
             guard: GUARD,
@@ -125,8 +125,8 @@ impl PlanBuilder {
         self.persistent(name, Element::Real, 0).buffer
     }
 
-    /// The same for gradients: every launch finds them as the launch before has left them, and nobody
-    /// else reads them, unless they are [kept](Self::keep).
+    /// The same for gradients: every launch finds them as the launch before has left them, and the host does
+    /// not read them, unless they are [kept](Self::keep).
     pub fn growable_gradients(&mut self, name: impl Into<String>) -> BufferId {
         self.buffer(name.into(), Element::Real, 0, Lifetime::Internal)
             .buffer
@@ -214,7 +214,7 @@ impl PlanBuilder {
         &self.routines[routine.0].name
     }
 
-    /// For each launch of a routine, whether anybody reads what it writes.
+    /// For each launch of a routine, whether a later launch or the host reads what it writes.
     pub fn live(&self, routine: RoutineId) -> Vec<bool> {
         prune::live(&self.buffers, &self.routines).swap_remove(routine.0)
     }
@@ -234,7 +234,7 @@ impl PlanBuilder {
         launches.iter().for_each(Launch::check_operands);
     }
 
-    /// Drops the launches whose results nobody reads, plans the memory and closes the plan.
+    /// Drops the launches whose results are not read, plans the memory and closes the plan.
     ///
     /// Errors if it would take more than `limit` bytes.
     pub fn finish(mut self, limit: u64) -> Result<Plan, PlanError> {

@@ -61,11 +61,11 @@ pub struct Routine {
     pub name: String,
     /// The launches, in execution order.
     pub launches: Vec<Launch>,
-    /// Launches that were emitted and whose results nobody reads; no device executes them.
+    /// Launches that were emitted and dropped, because their results are not read; no device executes them.
     pub dropped: Vec<Dropped>,
 }
 
-/// A launch whose results nobody reads.
+/// A launch whose results neither a later launch nor the host reads.
 #[derive(Clone, Debug)]
 pub struct Dropped {
     /// How many of the routine's launches were emitted before it.

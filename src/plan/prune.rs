@@ -1,4 +1,4 @@
-//! Which launches nobody needs: those whose results no later launch reads, nor the host.
+//! Which launches a plan drops: those whose results neither a later launch nor the host reads.
 //!
 //! Layers emit all gradients that they have. Which of them are read is known when the plan is whole:
 //! each routine is walked from its last launch to its first, with the elements that are still to be
@@ -82,7 +82,7 @@ fn walk(buffers: &[Buffer], launches: &[Launch], needed: &mut Elements) -> Vec<b
     live
 }
 
-/// For each launch of each routine, whether anybody reads what it writes.
+/// For each launch of each routine, whether a later launch or the host reads what it writes.
 pub(super) fn live(buffers: &[Buffer], routines: &[Routine]) -> Vec<Vec<bool>> {
     let internal = |buffer: usize| buffers[buffer].lifetime == Lifetime::Internal;
     // Any routine may follow any other, and itself: what one of them finds in an internal buffer is
@@ -103,7 +103,7 @@ pub(super) fn live(buffers: &[Buffer], routines: &[Routine]) -> Vec<Vec<bool>> {
     }
 }
 
-/// Takes launches that nobody reads out of their routines.
+/// Takes the launches whose results are not read out of their routines.
 pub(super) fn drop_unread(buffers: &[Buffer], routines: &mut [Routine]) {
     let live = live(buffers, routines);
     for (routine, live) in routines.iter_mut().zip(live) {

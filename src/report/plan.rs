@@ -62,7 +62,7 @@ pub struct LaunchListing {
     pub flops: u64,
     /// Bytes read and written.
     pub bytes: u64,
-    /// Whether it was dropped because nobody reads what it writes.
+    /// Whether the plan dropped it, because no launch and no host call reads what it writes.
     pub dropped: bool,
 }
 

@@ -11,13 +11,13 @@ use crate::machine::memory_limit;
 
 use super::TrainError;
 
-/// Bytes of a window, where nobody says: large enough that its transfer costs nothing to speak of.
+/// Bytes of a window, unless `--window` says more or less: its transfer is hidden behind its steps.
 const WINDOW_BYTES: u64 = 64 << 20;
 
 /// How many steps' images, `bytes` each step, lie on a device whose buffers hold `largest` bytes: all
 /// `steps` of an epoch if the whole set of `all` bytes fits, else as many as make a window.
 pub(super) fn window(steps: usize, bytes: u64, all: u64, largest: u64) -> usize {
-    // The rest of the memory is for the host's own copy, the model and whoever else runs.
+    // The rest of the memory is for the host's own copy, the model and other programs.
     match all <= largest.min(memory_limit() / 4) {
         true => steps,
         false => (largest.min(WINDOW_BYTES) / bytes).max(1) as usize,

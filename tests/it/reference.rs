@@ -3,7 +3,7 @@
 
 // The example has no imports and is no library: the test compiles its text.
 #[path = "../../examples/reference.rs"]
-mod reference;
+mod example;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use diabolo::kernels::adam::Hyperparameters;
 use diabolo::kernels::clock::Advance;
 use diabolo::models::{AutoencoderSettings, Batch, Settings, Task};
 use diabolo::plan::{Pass, PlanBuilder};
-use reference::{Autoencoder, Random};
+use example::{Autoencoder, Random};
 
 const ROWS: usize = 33;
 const WIDTHS: [usize; 3] = [12, 9, 4];

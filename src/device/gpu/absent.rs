@@ -1,5 +1,5 @@
 //! The GPU in a build without the feature `gpu`: there are no adapters, so types that stand for one have
-//! no values, and whoever matches on a backend need not know how the crate was built.
+//! no values, and code that matches on a backend need not know how the crate was built.
 
 use std::sync::Arc;
 
