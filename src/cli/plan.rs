@@ -98,6 +98,7 @@ fn show(listing: &PlanListing, program: &Program) -> Result<(), Failure> {
     for routine in &listing.routines {
         let mut launches = table::new(["", "launch", "kernel", "operands", "MFLOP", "MB"]);
         table::align_right(&mut launches, [0, 4, 5]);
+        table::keep_whole(&mut launches, 2);
         let mut number = 0;
         for launch in &routine.launches {
             number += usize::from(!launch.dropped);
@@ -134,7 +135,8 @@ fn row(launch: &LaunchListing, number: usize) -> Vec<Cell> {
         number,
         launch.label.clone(),
         launch.kernel.to_owned(),
-        launch.operands.clone(),
+        // An operand a line: its shape has a space, at which a narrow column would cut it.
+        launch.operands.replace("], ", "],\n"),
         format!("{:.2}", launch.flops as f64 / 1e6),
         format!("{:.2}", launch.bytes as f64 / 1e6),
     ];

@@ -4,9 +4,8 @@ use clap::{Args, Subcommand};
 
 use diabolo::emit::Role;
 use diabolo::image::ImageShape;
-use diabolo::machine::memory_limit;
 use diabolo::recipe::{self, BUILT_IN, Recipe};
-use diabolo::train::Program;
+use diabolo::train::{Program, plan_phases};
 
 use super::shape::data_shape;
 use super::{Done, Failure, print, table};
@@ -153,29 +152,28 @@ fn check(names: &[String], image: Option<ImageShape>) -> Result<Done, Failure> {
 /// What a recipe would train: a line for each phase.
 fn describe(name: &str, image: Option<ImageShape>) -> Result<String, Failure> {
     let phases = Recipe::load(name)?.in_phases(name)?;
-    let lines = phases.iter().map(|recipe| -> Result<String, Failure> {
-        let line = describe_one(recipe, image)?;
-        Ok(match phases.len() {
+    // A data set that does not say how many images it has is taken to have a batch at least.
+    let largest = phases.iter().max_by_key(|phase| phase.train.batch);
+    let shape = data_shape(largest.expect("a recipe has a phase"), image)?;
+    let programs =
+        plan_phases(&phases, shape).map_err(|error| format!("recipe {name}: {error}"))?;
+    let lines = phases.iter().zip(&programs).map(|(recipe, program)| {
+        let line = describe_one(recipe, program, shape.image);
+        match phases.len() {
             1 => line,
             _ => format!("\n  {}: {line}", recipe.name),
-        })
+        }
     });
-    let lines = lines.collect::<Result<Vec<_>, _>>();
-    Ok(lines
-        .map_err(|error| format!("recipe {name}: {error}"))?
-        .concat())
+    Ok(lines.collect())
 }
 
-fn describe_one(recipe: &Recipe, image: Option<ImageShape>) -> Result<String, Failure> {
-    let shape = data_shape(recipe, image)?;
-    let program = Program::new(recipe, shape, memory_limit())?;
+fn describe_one(recipe: &Recipe, program: &Program, image: ImageShape) -> String {
     let learnt = program.tensors.iter();
     let learnt = learnt.filter(|tensor| tensor.role == Role::Parameter);
     let parameters: usize = learnt.map(|tensor| tensor.value.len).sum();
     let launches = program.plan.launches(program.train).len();
-    Ok(format!(
-        "right: {} of images of {}, {parameters} parameters, {launches} launches a step",
-        recipe.model.kind(),
-        shape.image
-    ))
+    format!(
+        "right: {} of images of {image}, {parameters} parameters, {launches} launches a step",
+        recipe.model.kind()
+    )
 }

@@ -38,6 +38,12 @@ pub fn new(header: impl Into<Row>) -> Table {
     table
 }
 
+/// Makes a column as wide as its widest cell, so that the others wrap: a name cut in two is hard to read.
+pub fn keep_whole(table: &mut Table, column: usize) {
+    let column = table.column_mut(column).expect("as many as the header has");
+    column.set_constraint(ColumnConstraint::ContentWidth);
+}
+
 /// Sets columns of numbers flush right.
 pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
     for column in columns {
@@ -243,6 +249,7 @@ pub fn lockstep_launches<'a>(
 ) -> Table {
     let [one, other] = &report.devices;
     let mut table = new(["launch", "kernel", "shapes", one, other, "apart"]);
+    keep_whole(&mut table, 1);
     for launch in launches {
         table.add_row([
             launch.launch.clone(),

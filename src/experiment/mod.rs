@@ -100,7 +100,7 @@ pub struct Finished {
 ///
 /// # Errors
 ///
-/// [`Error`] if the recipe does not fit its data, the folder holds another run, files cannot be read or
+/// [`Error`] if the recipe does not fit its data, the folder holds a run already, files cannot be read or
 /// written, a loss is not finite, or the device fails. Nothing is written before the recipe, the data and
 /// the folder are known to fit.
 pub fn run(

@@ -2,12 +2,12 @@
 
 use crate::Error;
 use crate::data::Dataset;
-use crate::machine::memory_limit;
 use crate::plan::PlanBuilder;
-use crate::recipe::{Recipe, model_of_phase};
+use crate::recipe::Recipe;
 use crate::report::{RunFolder, Start};
 use crate::train::{
-    self, Begin, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Trainer, Weights,
+    self, Begin, DataShape, EpochRecord, Metrics, Progress, TrainError, Trainer, Weights,
+    phase_before, plan_phases,
 };
 
 use super::describe::describe_plan;
@@ -46,19 +46,16 @@ pub(super) fn train(
         let checkpoint = resumed.map(|folder| folder.checkpoint_of(phase));
         checkpoints.push(checkpoint.transpose()?.flatten());
     }
-    // A later phase that does not fit the images should not cost the training of an earlier one.
-    let shape = DataShape::of(&data.training(), &data.held_out());
-    for phase in &phases[1..] {
-        Program::new(phase, shape, memory_limit())?;
+    // A mistake in a later phase should not cost the training of an earlier one.
+    if phases.len() > 1 {
+        plan_phases(&phases, DataShape::of(&data.training(), &data.held_out()))?;
     }
 
     let mut before: Option<Box<Model>> = None;
     for (index, (phase, checkpoint)) in phases.iter().zip(checkpoints).enumerate() {
         let begin = match (checkpoint, before) {
             (Some(checkpoint), _) => Begin::Checkpoint(checkpoint),
-            (None, Some(model))
-                if phase.train.from == Some(model_of_phase(&phases[index - 1].name)) =>
-            {
+            (None, Some(model)) if phase_before(&phases, index).is_some() => {
                 Begin::With(Box::new((model.weights, model.recipe)))
             }
             (None, _) => Begin::New,

@@ -13,7 +13,7 @@ use crate::train::{Checkpoint, CheckpointError, Weights};
 pub enum FolderError {
     /// It holds a run.
     #[error(
-        "{0} holds another run\nhint: go on with it by --resume, replace it by --force, or choose \
+        "{0} holds a run already\nhint: go on with it by --resume, replace it by --force, or choose \
          another folder with --out"
     )]
     Taken(PathBuf),

@@ -1,5 +1,6 @@
 //! Training: epochs of the `train` routine, held-out losses, checkpoints, and what goes wrong.
 
+mod begin;
 mod checkpoint;
 mod declare;
 mod feed;
@@ -9,6 +10,8 @@ mod program;
 mod trainer;
 mod windows;
 
+pub(crate) use begin::phase_before;
+pub use begin::{Begin, plan_phases};
 pub use checkpoint::{
     Checkpoint, CheckpointError, ImportError, Imported, Progress, ReadError, Stored, Weights,
 };
@@ -17,7 +20,7 @@ pub use feed::{Feed, Source};
 pub use inference::{Inference, Restored};
 pub use metrics::{EpochRecord, Metrics, NoteValues};
 pub use program::{DataShape, EvaluationPass, Program, noise};
-pub use trainer::{Begin, Observer, Outcome, Silent, Trainer};
+pub use trainer::{Observer, Outcome, Silent, Trainer};
 
 use std::path::PathBuf;
 
@@ -98,6 +101,19 @@ pub enum TrainError {
         model: ImageShape,
         /// What it is given.
         given: ImageShape,
+    },
+    /// A model that cannot begin with the trained one that it is to begin with.
+    #[error(
+        "recipe {recipe} begins with {origin}, but {reason}\nhint: give `model` the convolutions, widths \
+         and activations of that model, or take another one"
+    )]
+    Begin {
+        /// The recipe's name.
+        recipe: String,
+        /// The trained model's file, or the phase before.
+        origin: String,
+        /// What does not fit.
+        reason: String,
     },
     /// Weights of another model.
     #[error(

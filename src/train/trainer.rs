@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use crate::data::Examples;
 use crate::device::{Backend, Device, DeviceError, HostData};
 use crate::machine::memory_limit;
-use crate::models::Task;
 use crate::plan::PlanBuilder;
 use crate::recipe::Recipe;
 
 use measure::{losses, mean, weighted};
 
+use super::begin::{Begin, first_weights};
 use super::checkpoint::Stored;
 use super::windows::{self, Windows};
 use super::{Checkpoint, DataShape, EpochRecord, Metrics, Program, Progress, TrainError, Weights};
@@ -52,22 +52,6 @@ pub enum Outcome {
     Finished,
     /// Interrupted; the checkpoint holds everything up to here.
     Interrupted(Progress),
-}
-
-/// What a trainer begins with.
-pub enum Begin {
-    /// A new model; parts of it trained, if the recipe's `train.from` says so.
-    New,
-    /// A model that takes what it can from a trained one, which is of this recipe.
-    With(Box<(Weights, Recipe)>),
-    /// Where an earlier trainer stopped.
-    Checkpoint(Checkpoint),
-}
-
-impl From<Option<Checkpoint>> for Begin {
-    fn from(checkpoint: Option<Checkpoint>) -> Self {
-        checkpoint.map_or(Begin::New, Begin::Checkpoint)
-    }
 }
 
 /// A model in training on a device.
@@ -351,37 +335,4 @@ fn check(batch: usize, train: &Examples, held_out: &Examples) -> Result<(), Trai
         }
     }
     Ok(())
-}
-
-/// The values that a program's model begins with: drawn by the seed, but for the parts that it takes from
-/// a trained model.
-fn first_weights(
-    recipe: &Recipe,
-    program: &Program,
-    task: Task,
-    trained: Option<(Weights, Recipe)>,
-) -> Result<Weights, TrainError> {
-    let mut weights = Weights::initial(&program.tensors, task, recipe.train.seed);
-    let (origin, trained) = match (trained, &recipe.train.from) {
-        (Some(trained), _) => ("the phase before".to_owned(), trained),
-        (None, Some(path)) => {
-            let loaded = Weights::load(path).map_err(|source| TrainError::From {
-                path: path.to_owned(),
-                source: Box::new(source),
-            });
-            (path.display().to_string(), loaded?)
-        }
-        (None, None) => return Ok(weights),
-    };
-    let (trained, of_recipe) = trained;
-    let misfit = recipe.model.misfit(&of_recipe.model);
-    let taken = misfit.map_or_else(|| weights.take_over(&trained), Err);
-    taken.map_err(|reason| {
-        TrainError::OtherModel(format!(
-            "recipe {} begins with {origin}, but {reason}\nhint: give `model` the convolutions, widths \
-             and activations of that model, or take another one",
-            recipe.name
-        ))
-    })?;
-    Ok(weights)
 }

@@ -119,19 +119,61 @@ fn figures_are_those_of_the_runs_whose_summaries_are_kept() {
     assert!(tables > 0, "no document has a table");
 }
 
-/// The lines of a document's blocks ```sh, each with the number of its line.
-fn commands(text: &str) -> Vec<(usize, String)> {
-    let mut commands = Vec::new();
-    let mut is_inside = false;
+/// A block of commands, and what the document says that they print.
+#[derive(Debug, Default, PartialEq)]
+struct Block {
+    /// The lines of a block ```sh, each with its number.
+    commands: Vec<(usize, String)>,
+    /// The lines of the block ```text that follows it, if one does, each with its number.
+    output: Vec<(usize, String)>,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut fence = None;
+    let mut follows = false;
     for (number, line) in text.lines().enumerate() {
-        match line.trim() {
-            "```sh" => is_inside = true,
-            "```" => is_inside = false,
-            line if is_inside && !line.is_empty() => commands.push((number + 1, line.to_owned())),
-            _ => {}
+        let numbered = (number + 1, line.to_owned());
+        match (fence, line.trim()) {
+            (Some(_), "```") => fence = None,
+            (Some("```sh"), line) if !line.is_empty() => {
+                let block = blocks.last_mut().expect("a block has begun");
+                block.commands.push((number + 1, line.to_owned()));
+            }
+            (Some("```text"), _) if follows => {
+                blocks
+                    .last_mut()
+                    .expect("a block before")
+                    .output
+                    .push(numbered);
+            }
+            (Some(_), _) => {}
+            (None, "```sh") => {
+                blocks.push(Block::default());
+                (fence, follows) = (Some("```sh"), true);
+            }
+            (None, "```text") => fence = Some("```text"),
+            (None, line) if line.starts_with("```") => (fence, follows) = (Some("```"), false),
+            (None, line) => follows &= line.is_empty(),
         }
     }
-    commands
+    blocks
+}
+
+/// The first line of a document's output that a program did not print, in this order. `…` stands for anything.
+fn not_printed<'a>(expected: &'a [(usize, String)], printed: &str) -> Option<&'a (usize, String)> {
+    let is = |pattern: &str, line: &str| {
+        let mut rest = line;
+        pattern.split('…').map(str::trim).all(|piece| {
+            let found = rest.find(piece);
+            rest = found.map_or("", |at| &rest[at + piece.len()..]);
+            found.is_some()
+        })
+    };
+    let mut lines = printed.lines();
+    expected
+        .iter()
+        .find(|(_, pattern)| !lines.any(|line| is(pattern, line)))
 }
 
 /// A command as it is run here: training takes one epoch and few draws, whatever the document says.
@@ -153,37 +195,50 @@ fn shortened(command: &str) -> String {
 #[test]
 fn every_command_of_every_document_works() {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_diabolo"));
-    let mut count = 0;
+    let (mut count, mut outputs) = (0, 0);
     for document in DOCUMENTS {
         // The commands of a document follow on one another.
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for (line, command) in commands(&read(document)) {
-            if command.starts_with("cargo ") {
-                continue; // what builds and tests the project is what runs this test
+        for block in blocks(&read(document)) {
+            let mut printed = String::new();
+            for (line, command) in &block.commands {
+                if command.starts_with("cargo ") {
+                    continue; // what builds and tests the project is what runs this test
+                }
+                assert!(
+                    command.starts_with("diabolo ") || command.starts_with("printf "),
+                    "{document}:{line}: a command of something else: {command}"
+                );
+                let folder_of_program = program.parent().expect("a folder");
+                let path = std::env::var("PATH").expect("a path");
+                let output = Command::new("sh")
+                    .args(["-c", &shortened(command)])
+                    .current_dir(folder.path())
+                    .env("PATH", format!("{}:{path}", folder_of_program.display()))
+                    .output()
+                    .expect("a shell");
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(
+                    output.status.success(),
+                    !command.contains("# ends with an error"),
+                    "{document}:{line}: {command}\n{said}"
+                );
+                // What is done is said before its results are printed.
+                printed += &said;
+                printed += &String::from_utf8_lossy(&output.stdout);
+                count += 1;
             }
-            assert!(
-                command.starts_with("diabolo ") || command.starts_with("printf "),
-                "{document}:{line}: a command of something else: {command}"
-            );
-            let folder_of_program = program.parent().expect("a folder");
-            let path = std::env::var("PATH").expect("a path");
-            let output = Command::new("sh")
-                .args(["-c", &shortened(&command)])
-                .current_dir(folder.path())
-                .env("PATH", format!("{}:{path}", folder_of_program.display()))
-                .output()
-                .expect("a shell");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(
-                output.status.success(),
-                !command.contains("# ends with an error"),
-                "{document}:{line}: {command}\n{said}"
-            );
-            count += 1;
+            if let Some((line, missing)) = not_printed(&block.output, &printed) {
+                panic!("{document}:{line}: `{missing}` is not in\n{printed}");
+            }
+            outputs += usize::from(!block.output.is_empty());
         }
     }
-    println!("{count} commands of documents run");
-    assert!(count > 20, "{count} commands alone were found");
+    println!("{count} commands of documents run, {outputs} outputs compared");
+    assert!(
+        count > 20 && outputs > 5,
+        "{count} and {outputs} alone were found"
+    );
 }
 
 #[test]
@@ -211,8 +266,17 @@ fn a_stale_figure_and_a_command_that_fails_are_found() {
     let made = with_figures(text);
     assert_ne!(made, text);
     assert_eq!(with_figures(&made), made);
-    let block = "```sh\ndiabolo run x   # why\n\n```\n```text\nno command\n```\n";
-    assert_eq!(commands(block), [(2, "diabolo run x   # why".to_owned())]);
+    let text = "```sh\ndiabolo run x   # why\n\n```\n\n```text\nan output\n```\n\n```text\nno output\n```\n";
+    let [block] = &blocks(&text.replace("\n\n```text\nno", "\nwords\n```text\nno"))[..] else {
+        panic!("one block");
+    };
+    assert_eq!(block.commands, [(2, "diabolo run x   # why".to_owned())]);
+    assert_eq!(block.output, [(7, "an output".to_owned())]);
+
+    let expected = [(1, "a … c".to_owned()), (2, "d".to_owned())];
+    assert_eq!(not_printed(&expected, "x\n  a bb c\nd 1\n"), None);
+    assert_eq!(not_printed(&expected, "d\na b c\n"), Some(&expected[1]));
+    assert_eq!(not_printed(&expected, "c b a\nd\n"), Some(&expected[0]));
     let short = shortened("diabolo run x --epochs 3   # why");
     assert_eq!(
         short,

@@ -187,6 +187,26 @@ fn phases_give_the_bits_of_runs_that_begin_with_each_other_s_models() {
 }
 
 #[test]
+fn a_phase_that_cannot_begin_with_the_one_before_costs_no_training() {
+    let (mut recipe, data, backend) = (in_two_phases(), digits(), cpu());
+    recipe.phases[1].model.insert("code".to_owned(), 7.into());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("run");
+    let setting = Setting {
+        folder: Some(&path),
+        ..with(&data, &backend)
+    };
+    let mut watch = StopIn("", Vec::new());
+    let error = experiment::run(&recipe, &setting, &mut watch).expect_err("code 7 after code 6");
+    let message = error.to_string();
+    assert!(
+        message.contains("begins with the phase before") && message.contains("[6, 40]"),
+        "{message}"
+    );
+    assert!(!path.exists() && watch.1.is_empty(), "{:?}", watch.1);
+}
+
+#[test]
 fn a_run_stopped_in_any_phase_goes_on_there_to_the_same_bits() {
     let (recipe, data, backend) = (in_two_phases(), digits(), cpu());
     let setting = with(&data, &backend);

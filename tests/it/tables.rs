@@ -43,7 +43,7 @@ fn tables_fit_eighty_characters_and_cut_no_word() {
         ),
         (
             "plan reference-dense",
-            &["persistent", "batch_norm_moments"][..],
+            &["persistent", "batch_norm_backward_partial"][..],
         ),
         (
             "recipes explain",
