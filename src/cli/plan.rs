@@ -135,8 +135,8 @@ fn row(launch: &LaunchListing, number: usize) -> Vec<Cell> {
         number,
         launch.label.clone(),
         launch.kernel.to_owned(),
-        // An operand a line: its shape has a space, at which a narrow column would cut it.
-        launch.operands.replace("], ", "],\n"),
+        // An operand a line, in a shape without spaces: a narrow column would cut it there.
+        launch.operands.replace("], ", "]\n").replace(", ", "×"),
         format!("{:.2}", launch.flops as f64 / 1e6),
         format!("{:.2}", launch.bytes as f64 / 1e6),
     ];
