@@ -27,8 +27,8 @@ impl From<Option<Checkpoint>> for Begin {
 /// # Errors
 ///
 /// [`TrainError`] if the batch of a phase is larger than the data set, its layers do not fit the images, its
-/// program does not fit the memory, or its model cannot begin with the model of the phase before: what would otherwise be found after hours of
-/// training.
+/// program does not fit the memory, or its model cannot begin with the model of the phase before. A run would
+/// find the last one only after the training of the earlier phases.
 pub fn plan_phases(phases: &[Recipe], shape: DataShape) -> Result<Vec<Program>, TrainError> {
     let mut programs: Vec<Program> = Vec::new();
     for (index, phase) in phases.iter().enumerate() {

@@ -8,6 +8,8 @@ pub fn diabolo(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_diabolo"));
     command.current_dir(folder).args(arguments);
     command.env("DIABOLO_DATA", folder.join("cache"));
+    // A terminal's width would change where the help wraps.
+    command.env_remove("COLUMNS");
     command
 }
 
