@@ -55,8 +55,8 @@ pub enum Activation {
     Mish,
 }
 
-// Functions of their own and not calls of `apply`: a function that calls itself is not inlined, and loops
-// over it are no vector code.
+// These are functions and not calls of `apply`: an `apply` that calls itself is not inlined, and the loops
+// over it are not vectorised.
 
 #[inline(always)]
 fn sigmoid<T: Scalar>(x: T) -> T {
@@ -197,7 +197,7 @@ impl Activation {
         }
     }
 
-    /// Its number in the shaders.
+    /// Its number in the shaders (`ACTIVATION`).
     pub fn code(self) -> String {
         format!("{}u", self as u32)
     }
@@ -236,7 +236,7 @@ macro_rules! with_activation {
             $value,
             Activation::{Identity, Relu, LeakyRelu, Elu, Sigmoid, Tanh, Softplus},
             $name => $body;
-            other => panic!("{} cannot be fused", other.name()))
+            Gelu | Silu | Mish => panic!("{} cannot be fused", $value.name()))
     };
 }
 pub(super) use with_activation;
@@ -348,6 +348,18 @@ fn elementwise(activation: Activation, len: usize) -> Dispatch {
 #[cfg(test)]
 mod tests {
     use super::Activation;
+
+    /// Most tests go through `ALL`: what is missing there is not tested.
+    #[test]
+    fn all_holds_every_activation_under_its_name_in_recipes() {
+        let schema = serde_json::to_value(schemars::schema_for!(Activation)).expect("JSON");
+        let variants = schema["oneOf"].as_array().expect("a variant each");
+        let names = variants.iter().map(|variant| &variant["const"]);
+        assert!(
+            names.eq(Activation::ALL.map(Activation::name)),
+            "{schema:#}"
+        );
+    }
 
     #[test]
     fn activations_that_do_not_read_their_input_are_fusible_and_no_others() {

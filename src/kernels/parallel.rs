@@ -182,14 +182,14 @@ pub(super) fn simd<R>(body: impl FnOnce() -> R) -> R {
 macro_rules! with_constant {
     (
         $value:expr, $type:ident::{$($variant:ident),+},
-        $name:ident => $body:expr $(; $other:ident => $otherwise:expr)?
+        $name:ident => $body:expr $(; $($other:ident)|+ => $otherwise:expr)?
     ) => {
         match $value {
             $($type::$variant => {
                 const $name: $type = $type::$variant;
                 $body
             })+
-            $($other => $otherwise,)?
+            $($($type::$other)|+ => $otherwise,)?
         }
     };
 }

@@ -55,7 +55,8 @@ fn losses_agree_to_1e_4_over_twenty_steps() {
     };
     let gpu = Backend::Gpu(context);
     for name in ["mnist-dense", "mnist-conv"] {
-        let recipe = Recipe::load(name).expect("built in");
+        let mut recipe = Recipe::load(name).expect("built in");
+        recipe.train.batch = 32;
         let data = images_of(&recipe);
         let on_cpu = twenty_losses(&recipe, &data, &cpu());
         let on_gpu = twenty_losses(&recipe, &data, &gpu);

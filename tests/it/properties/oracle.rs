@@ -26,7 +26,7 @@ pub fn activate(f: Activation, x: Exact) -> Exact {
             Exact { value, slack }
         }
         Activation::Softplus => x.exp().ln_1p(),
-        _ => panic!("no kernel fuses {f:?}"),
+        Activation::Gelu | Activation::Silu | Activation::Mish => panic!("no kernel fuses {f:?}"),
     }
 }
 
@@ -43,7 +43,7 @@ pub fn slope(f: Activation, x: Exact) -> Exact {
         Activation::Sigmoid => (e / (1.0 + e).powi(2), 1.0, 2.0),
         Activation::Tanh => (x.value.cosh().powi(-2), 2.0, 2.0),
         Activation::Softplus => (e / (1.0 + e), 1.0, 4.0),
-        _ => panic!("no kernel fuses {f:?}"),
+        Activation::Gelu | Activation::Silu | Activation::Mish => panic!("no kernel fuses {f:?}"),
     };
     let kinked = matches!(f, Activation::Relu | Activation::LeakyRelu);
     let slack = if kinked && x.slack > 0.0 && x.value.abs() <= x.slack * SINGLE {

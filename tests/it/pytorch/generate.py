@@ -1,6 +1,6 @@
 """Writes what PyTorch computes for the tests beside it: in double precision reference.safetensors,
-convolution.safetensors, evaluation.safetensors and family.safetensors, and the state_dicts dense.safetensors and
-conv.safetensors of two trained models in f32.
+convolution.safetensors, evaluation.safetensors, family.safetensors and activation.safetensors, and the state_dicts
+dense.safetensors and conv.safetensors of two trained models in f32.
 
 Usage: pip install -r requirements.txt && python generate.py
 """
@@ -407,3 +407,9 @@ keep("model.dropout.mask", **{str(layer): mask for layer, mask in enumerate(mask
 train_given("dropout", Dropped(), {"class": 1.0}, torch.rand(20, 33, 12), labels, *masks)
 
 save_file(out, Path(__file__).with_name("family.safetensors"), metadata)
+
+# Activations that no kernel fuses, behind a dense layer.
+out = {}
+for name, activation in {"gelu": F.gelu, "silu": F.silu, "mish": F.mish}.items():
+    layer(f"dense.{name}", nn.Linear(9, 5), 2 * torch.randn(31, 9), activation)
+save_file(out, Path(__file__).with_name("activation.safetensors"), metadata)

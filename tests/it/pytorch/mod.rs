@@ -26,15 +26,10 @@ use diabolo::plan::{Pass, PlanBuilder, RoutineId};
 
 use harness::{Case, Family, Make, Reference, SINGLE, TRAINED, alone, check_layers};
 
-const ACTIVATIONS: [(&str, Activation); 7] = [
-    ("identity", Activation::Identity),
-    ("relu", Activation::Relu),
-    ("leaky_relu", Activation::LeakyRelu),
-    ("elu", Activation::Elu),
-    ("sigmoid", Activation::Sigmoid),
-    ("tanh", Activation::Tanh),
-    ("softplus", Activation::Softplus),
-];
+/// An activation's name in the files of references.
+fn in_pytorch(activation: Activation) -> String {
+    activation.name().replace('-', "_")
+}
 
 /// Layers whose inputs are in the file of references too.
 fn check(family: &mut Family, reference: &Reference, prefix: String, make: &Make) {
@@ -54,29 +49,34 @@ fn check(family: &mut Family, reference: &Reference, prefix: String, make: &Make
 fn dense() {
     let reference = Reference::open("reference.safetensors");
     let mut family = Family::new("layers: dense", SINGLE);
-    for (name, activation) in ACTIVATIONS {
+    for activation in Activation::FUSIBLE {
         let make = move |plan: &mut PlanBuilder, parameters: &mut Parameters| {
             let dense = Dense::new(plan, parameters, "layer", [9, 5], 1.0);
             alone(dense.with_bias(plan, parameters, activation))
         };
-        check(&mut family, &reference, format!("dense.{name}"), &make);
+        let prefix = format!("dense.{}", in_pytorch(activation));
+        check(&mut family, &reference, prefix, &make);
     }
 }
 
 #[test]
 fn activations_as_layers_of_their_own() {
-    let reference = Reference::open("reference.safetensors");
+    let fusible = Reference::open("reference.safetensors");
+    let others = Reference::open("activation.safetensors");
     let mut family = Family::new("layers: activation", SINGLE);
-    for (name, activation) in ACTIVATIONS {
+    for activation in Activation::ALL {
         let make = move |plan: &mut PlanBuilder, parameters: &mut Parameters| {
             let dense = Dense::new(plan, parameters, "layer", [9, 5], 1.0);
             let dense = dense.with_bias(plan, parameters, Activation::Identity);
-            let name = name.to_owned();
+            let name = activation.name().to_owned();
             let mut stack = alone(dense);
             stack.push(ActivationLayer { name, activation });
             stack
         };
-        check(&mut family, &reference, format!("dense.{name}"), &make);
+        let reads_input = activation.reads_input();
+        let reference = if reads_input { &others } else { &fusible };
+        let prefix = format!("dense.{}", in_pytorch(activation));
+        check(&mut family, reference, prefix, &make);
     }
 }
 
@@ -84,11 +84,12 @@ fn activations_as_layers_of_their_own() {
 fn batch_norm() {
     let reference = Reference::open("reference.safetensors");
     let mut family = Family::new("layers: batch norm", SINGLE);
-    for (name, activation) in ACTIVATIONS {
+    for activation in Activation::FUSIBLE {
         let make = move |plan: &mut PlanBuilder, parameters: &mut Parameters| {
             alone(BatchNorm::new(plan, parameters, "layer", 7, activation))
         };
-        check(&mut family, &reference, format!("batch_norm.{name}"), &make);
+        let prefix = format!("batch_norm.{}", in_pytorch(activation));
+        check(&mut family, &reference, prefix, &make);
     }
 }
 
@@ -97,8 +98,8 @@ fn batch_norm_in_evaluation() {
     let reference = Reference::open("reference.safetensors");
     let evaluation = Reference::open("evaluation.safetensors");
     let mut family = Family::new("layers: batch norm, evaluation", SINGLE);
-    for (name, activation) in ACTIVATIONS {
-        let prefix = format!("batch_norm.{name}");
+    for activation in Activation::FUSIBLE {
+        let prefix = format!("batch_norm.{}", in_pytorch(activation));
         let (values, shape) = reference.tensor(&format!("{prefix}.x"));
         let mut emission = Emission::new(PlanBuilder::new(), 0);
         let plan = &mut emission.plan;
