@@ -41,7 +41,7 @@ all), recording and submitting (the host's), computing, and reading the loss bac
 JSON and CSV have one row for each result: workload, kernel, device, batch, median_ms, min_ms, gflops, \
 gbytes_per_s, pct_of_ceiling, and more.")]
 pub struct Options {
-    /// What to time; everything, and less thoroughly, if it is left out
+    /// What to time [default: every subject, in fewer rounds]
     subject: Option<Subject>,
     /// cpu, gpu, or part of an adapter's name; several are compared. Without it the CPU, and a GPU if
     /// there is a real one
@@ -69,7 +69,7 @@ pub struct Options {
     /// Also write what `knn` finds into this file: `[queries, 5]`, indices of training images
     #[arg(long, value_name = "FILE.npy")]
     neighbours: Option<PathBuf>,
-    /// Samples of each contestant [default: 3 of `knn`, 11 of anything else]
+    /// Samples of each contestant [default: 3 of `knn`; 11 of another subject, or 5 where every subject is timed]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Print the rows as JSON

@@ -40,15 +40,15 @@ pub struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the data sets, and where each is on this machine
+    /// List the data sets, and where each one lies on this machine
     List(ListOptions),
-    /// Say what a data set is: images, classes, files, terms
+    /// Describe a data set: images, classes, files, terms of use
     Info(InfoOptions),
     /// Download a data set and check it
     Fetch(FetchOptions),
     /// Draw sample images, a row per class
     Show(ShowOptions),
-    /// Make up images, as many as you like, to measure what size costs
+    /// Generate any number of synthetic images, to measure time and memory
     Synthetic(SyntheticOptions),
 }
 

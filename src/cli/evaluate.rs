@@ -23,7 +23,7 @@ pub struct Options {
     /// Numbers of labelled images, ascending, instead of the recipe's
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     labels: Option<Vec<usize>>,
-    /// Draws of each number, instead of the recipe's
+    /// Draws for each number of labelled images, instead of the recipe's
     #[arg(long, value_name = "N")]
     draws: Option<usize>,
     /// How labelled images are drawn, instead of the recipe's way
@@ -43,7 +43,7 @@ pub struct Options {
 enum SamplingName {
     /// Every image is as likely as any other
     Uniform,
-    /// As many of each class
+    /// The same number of each class
     Balanced,
 }
 

@@ -32,10 +32,10 @@ pub struct Options {
     /// Built-in name (see `diabolo recipes`) or path of a TOML file: the model's layers
     #[arg(long, value_name = "NAME|FILE.toml")]
     recipe: String,
-    /// Folder to write to, as that of a run
+    /// Folder to write the run to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Height, width and channels of the images, where the recipe's data set leaves them open
+    /// Height, width and channels of the images, for a recipe whose data set does not fix them
     #[arg(long, value_name = "HxWxC")]
     image: Option<ImageShape>,
     /// Replace the run that the folder holds

@@ -40,7 +40,7 @@ pub struct Options {
     /// Training steps
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     steps: u16,
-    /// Where the data set is, instead of the recipe's place
+    /// Folder, archive or file of the data set, instead of the recipe's `data.path`
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Also print every launch of the last step

@@ -58,7 +58,7 @@ use say::Loudness;
 Exit codes: 0 done, 1 an error (one message on standard error), 2 wrong usage, 130 interrupted."
 )]
 struct Cli {
-    /// Say nothing on standard error but errors
+    /// Print only errors on standard error
     #[arg(
         long,
         short,
@@ -67,7 +67,7 @@ struct Cli {
         display_order = 900
     )]
     quiet: bool,
-    /// Say more on standard error: also every noted value after each epoch
+    /// Print more on standard error, for example every noted value after each epoch
     #[arg(long, short, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
@@ -78,11 +78,11 @@ struct Cli {
 enum Command {
     /// Train a recipe, extract features, compare few-label k-NN on pixels and on features
     Run(run::Options),
-    /// List the built-in recipes, or print one
+    /// List, show, check and explain recipes
     Recipes(recipes::Options),
-    /// List the CPU and every GPU adapter, and say which one `auto` takes
+    /// List the devices, and which one `auto` takes
     Devices(devices::Options),
-    /// List, describe, fetch and draw data sets
+    /// List, describe, fetch, draw and make data sets
     Data(data::Options),
     /// Turn images into features with a trained model
     Encode(encode::Options),
@@ -90,7 +90,7 @@ enum Command {
     Denoise(denoise::Options),
     /// Judge a trained model's features with few labels
     Evaluate(evaluate::Options),
-    /// Make a run of a model that PyTorch trained
+    /// Import a model that PyTorch trained, as a run
     Import(import::Options),
     /// Check every hand-written gradient, on every device
     Gradcheck(gradcheck::Options),
@@ -100,7 +100,7 @@ enum Command {
     Plan(plan::Options),
     /// Time kernels, training steps, nearest neighbours and the ladder of matrix products
     Bench(bench::Options),
-    /// Show where a training step spends its time, launch by launch, against what the machine can do
+    /// Time each launch of a training step, and compare it with what the machine can do
     Trace(trace::Options),
     /// Measure how time and memory grow with batch, width, data, references and labels
     Scaling(scaling::Options),

@@ -35,11 +35,11 @@ enum Command {
     Show {
         /// Built-in name or path
         name: String,
-        /// Print what it means: every default, and everything it takes from the recipe that it extends
+        /// Print every key with its value: the recipe's own, those of the recipe that it extends, and defaults
         #[arg(long)]
         resolved: bool,
     },
-    /// Say what a key means, what may stand there, and what is meant without it
+    /// Explain a key: its meaning, its possible values and its default
     Explain {
         /// A key (`train.batch`), its last part (`batch`) or a table (`train`); all keys if none is given
         key: Option<String>,
@@ -49,12 +49,12 @@ enum Command {
     },
     /// Print the JSON schema of recipes
     Schema,
-    /// Say whether recipes are right, and how large their models are, without training
+    /// Check recipes without training, and print the sizes of their models
     Check {
         /// Built-in names or paths
         #[arg(required = true)]
         names: Vec<String>,
-        /// Height, width and channels of the images, where a recipe's data set leaves them open
+        /// Height, width and channels of the images, for a recipe whose data set does not fix them
         #[arg(long, value_name = "HxWxC")]
         image: Option<ImageShape>,
     },

@@ -31,22 +31,22 @@ pub struct Options {
     /// Folder to write to [default: runs/<recipe>-<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on from the folder's last checkpoint
+    /// Continue from the last checkpoint in the folder
     #[arg(long, conflicts_with = "force")]
     resume: bool,
     /// Replace the run that the folder holds
     #[arg(long)]
     force: bool,
-    /// Instead of the recipe's `data.path`: a folder, an archive or a file, as its data set has it
+    /// Folder, archive or file of the data set, instead of the recipe's `data.path`
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// Instead of the recipe's seed
+    /// Seed, instead of the recipe's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Instead of the recipe's number of epochs
+    /// Number of epochs, instead of the recipe's
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Numbers of labelled images to judge from, ascending, instead of the recipe's
+    /// Numbers of labelled images, ascending, instead of the recipe's
     #[arg(
         long,
         value_delimiter = ',',
@@ -54,14 +54,14 @@ pub struct Options {
         conflicts_with = "no_evaluate"
     )]
     labels: Option<Vec<usize>>,
-    /// Draws of each number, instead of the recipe's
+    /// Draws for each number of labelled images, instead of the recipe's
     #[arg(long, value_name = "N", conflicts_with = "no_evaluate")]
     draws: Option<usize>,
-    /// Train and save the model, and leave it at that: no features, no pictures, no judging
+    /// Only train and save the model: no features, no pictures, no evaluation
     #[arg(long)]
     no_evaluate: bool,
-    /// Training images on the device at a time, in steps [default: all that fit, else 64 MiB]. The
-    /// results are the same for any number
+    /// Number of steps whose training images lie on the device at a time [default: all if they fit, else
+    /// 64 MiB of images]. The results are the same for any number
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..))]
     window: Option<u32>,
     #[command(flatten)]

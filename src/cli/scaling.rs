@@ -22,13 +22,13 @@ Time is the median over repeated runs. Exponents are least-squares fits of the l
 memory, to the logarithm of the size: over all sizes, and over the upper half of their range. Memory is \
 what is planned on the device, or all that the process holds. Sizes that do not fit are told.")]
 pub struct Options {
-    /// What grows; all of them if none is given
+    /// What grows [default: every axis]
     #[arg(long, value_delimiter = ',', value_name = "AXIS,…")]
     axis: Vec<AxisName>,
-    /// Whole ranges, more time for each size
+    /// Measure the whole ranges, and each size for longer
     #[arg(long)]
     full: bool,
-    /// These sizes instead, for a single axis
+    /// Sizes to measure, if a single axis is given
     #[arg(long, value_delimiter = ',', value_name = "N,…",
           value_parser = clap::value_parser!(u32).range(1..=1 << 28))]
     sizes: Option<Vec<u32>>,

@@ -357,14 +357,15 @@ mod tests {
         let names = variants.iter().map(|variant| &variant["const"]);
         assert!(
             names.eq(Activation::ALL.map(Activation::name)),
-            "{schema:#}"
+            "ALL or name() differ from the variants: {schema:#}"
         );
     }
 
     #[test]
     fn activations_that_do_not_read_their_input_are_fusible_and_no_others() {
         let all = Activation::ALL.into_iter();
-        assert!(all.filter(|f| !f.reads_input()).eq(Activation::FUSIBLE));
+        let fusible: Vec<_> = all.filter(|f| !f.reads_input()).collect();
+        assert_eq!(fusible, Activation::FUSIBLE);
     }
 
     #[test]

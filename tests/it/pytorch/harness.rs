@@ -40,7 +40,7 @@ impl Reference {
         let file = SafeTensors::deserialize(&self.0).expect("well formed");
         let view = file
             .tensor(name)
-            .unwrap_or_else(|_| panic!("no tensor {name}"));
+            .unwrap_or_else(|_| panic!("no tensor {name}: generate.py has to write it"));
         assert_eq!(view.dtype(), safetensors::Dtype::F64);
         (
             bytemuck::pod_collect_to_vec(view.data()),
