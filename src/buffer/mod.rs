@@ -144,7 +144,8 @@ pub struct Matrix {
 }
 
 /// How a launch touches an operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Only reads it.
     Read,

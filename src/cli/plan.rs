@@ -3,11 +3,12 @@
 use clap::{Args, ValueEnum};
 use comfy_table::{Attribute, Cell};
 
+use diabolo::buffer::Access;
 use diabolo::device::gpu::GpuOptions;
 use diabolo::image::ImageShape;
 use diabolo::machine::memory_limit;
 use diabolo::recipe::Recipe;
-use diabolo::report::{LaunchListing, PlanListing};
+use diabolo::report::{LaunchListing, OperandListing, PlanListing};
 use diabolo::train::Program;
 
 use super::shape::data_shape;
@@ -19,6 +20,9 @@ use super::{Done, Failure, print, table};
   diabolo plan mnist-vae --routine train  the training step alone
   diabolo plan mine.toml --image 64x64x3  if the recipe does not say the size
   diabolo plan mnist-conv --json | jq '.routines[0].launches'
+
+Below a kernel's name stands what it computes, where the name leaves that open (∗ is a convolution, ∗ᵀ its \
+transpose). Matrices have the shapes in which they are stored. A launch writes the operands with →, and updates those with ↔ in place.
 
 A launch is dropped when neither a later launch nor the host reads what it writes: the gradient of \
 the images, say. Dropped launches are struck through on a terminal and marked with - elsewhere; no \
@@ -124,6 +128,18 @@ fn show(listing: &PlanListing, program: &Program) -> Result<(), Failure> {
     ))
 }
 
+/// An operand, marked if it is written (→) or updated in place (↔). Its shape has no spaces, where a narrow
+/// column would cut it.
+fn operand(operand: &OperandListing) -> String {
+    let mark = match operand.access {
+        Access::Read => "",
+        Access::Write => "→ ",
+        Access::Update => "↔ ",
+    };
+    let shape: Vec<String> = operand.shape.iter().map(usize::to_string).collect();
+    format!("{mark}{} [{}]", operand.name, shape.join("×"))
+}
+
 /// A launch's cells: marked if it was dropped, and on a terminal struck through.
 fn row(launch: &LaunchListing, number: usize) -> Vec<Cell> {
     let number = if launch.dropped {
@@ -131,12 +147,14 @@ fn row(launch: &LaunchListing, number: usize) -> Vec<Cell> {
     } else {
         number.to_string()
     };
+    let operands: Vec<String> = launch.operands.iter().map(operand).collect();
     let cells = [
         number,
         launch.label.clone(),
-        launch.kernel.to_owned(),
-        // An operand a line, in a shape without spaces: a narrow column would cut it there.
-        launch.operands.replace("], ", "]\n").replace(", ", "×"),
+        format!("{}\n{}", launch.kernel, launch.formula)
+            .trim_end()
+            .to_owned(),
+        operands.join("\n"),
         format!("{:.2}", launch.flops as f64 / 1e6),
         format!("{:.2}", launch.bytes as f64 / 1e6),
     ];

@@ -46,7 +46,7 @@ pub fn complain(line: impl Display) {
 
 fn at(loudness: Loudness, line: impl Display) {
     if is_said(loudness) {
-        // Nobody is left to be told that the message could not be written.
+        // There is nowhere else to say that the message could not be written.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }

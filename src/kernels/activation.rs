@@ -197,6 +197,22 @@ impl Activation {
         }
     }
 
+    /// The formula of f, applied to what a formula computes: `relu(a·b)`.
+    pub fn of(self, inner: &str) -> String {
+        match self {
+            Activation::Identity => inner.to_owned(),
+            f => format!("{}({inner})", f.name()),
+        }
+    }
+
+    /// The formula of a gradient g behind f: `g·relu′`.
+    pub fn gradient(self, g: &str) -> String {
+        match self {
+            Activation::Identity => g.to_owned(),
+            f => format!("{g}·{}′", f.name()),
+        }
+    }
+
     /// Its number in the shaders (`ACTIVATION`).
     pub fn code(self) -> String {
         format!("{}u", self as u32)
@@ -261,6 +277,10 @@ impl Kernel for Forward {
         vec![Operand::read("x", self.x), Operand::write("y", self.y)]
     }
 
+    fn formula(&self) -> String {
+        self.activation.of("x")
+    }
+
     fn flops(&self) -> u64 {
         self.activation.flops() * self.y.len as u64
     }
@@ -309,6 +329,10 @@ impl Kernel for Backward {
             Operand::read("dy", self.dy),
             Operand::write("dx", self.dx),
         ]
+    }
+
+    fn formula(&self) -> String {
+        self.activation.gradient("dy")
     }
 
     fn flops(&self) -> u64 {

@@ -333,6 +333,10 @@ impl Kernel for Apply {
         ]
     }
 
+    fn formula(&self) -> String {
+        self.activation.of("γ·x̂ + β")
+    }
+
     fn flops(&self) -> u64 {
         self.x.view.len as u64 * (4 + self.activation.flops())
     }

@@ -150,6 +150,11 @@ impl Kernel for Convolve {
         ]
     }
 
+    fn formula(&self) -> String {
+        let bias = self.bias.map_or("", |_| " + bias");
+        self.activation.of(&format!("x ∗ weight{bias}"))
+    }
+
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.y.view.len as u64 * epilogue

@@ -66,6 +66,10 @@ impl Kernel for Dropout {
         ]
     }
 
+    fn formula(&self) -> String {
+        format!("rate {}", self.rate)
+    }
+
     fn flops(&self) -> u64 {
         self.y.len as u64
     }

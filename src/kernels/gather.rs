@@ -160,6 +160,23 @@ impl Kernel for Gather {
         ]
     }
 
+    fn formula(&self) -> String {
+        let Noise {
+            gaussian, masking, ..
+        } = self.noise;
+        let mut noise = Vec::new();
+        if !self.noise.warp.is_none() {
+            noise.push("distorted".to_owned());
+        }
+        if gaussian > 0.0 {
+            noise.push(format!("σ {gaussian}"));
+        }
+        if masking > 0.0 {
+            noise.push(format!("masked {masking}"));
+        }
+        noise.join(", ")
+    }
+
     fn flops(&self) -> u64 {
         // Scale; noise; a place and four weighted pixels.
         let warp = if self.noise.warp.is_none() { 0 } else { 20 };

@@ -413,6 +413,13 @@ impl Kernel for Gemm {
         ]
     }
 
+    fn formula(&self) -> String {
+        let sign = |transposed| if transposed { "ᵀ" } else { "" };
+        let [a, b] = [self.transpose_a, self.transpose_b].map(sign);
+        let bias = self.bias.map_or("", |_| " + bias");
+        self.activation.of(&format!("a{a}·b{b}{bias}"))
+    }
+
     fn flops(&self) -> u64 {
         let [m, k, n] = self.dims().map(|dim| dim as u64);
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();

@@ -78,6 +78,12 @@ pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
     /// The operands, in the order of the shader's bindings.
     fn operands(&self) -> Vec<Operand>;
 
+    /// What it computes of its operands, where its name leaves that open: `relu(a·bᵀ + bias)`. A plan's
+    /// listing shows it.
+    fn formula(&self) -> String {
+        String::new()
+    }
+
     /// Floating-point operations of one launch.
     fn flops(&self) -> u64;
 
@@ -137,6 +143,8 @@ pub trait AnyKernel: Any + fmt::Debug + Send + Sync {
     fn shader(&self) -> &'static str;
     /// [`Kernel::operands`]
     fn operands(&self) -> Vec<Operand>;
+    /// [`Kernel::formula`]
+    fn formula(&self) -> String;
     /// [`Kernel::product`]
     fn product(&self) -> Option<[usize; 3]>;
     /// [`Kernel::cost`]
@@ -164,6 +172,10 @@ impl<K: Kernel> AnyKernel for K {
 
     fn operands(&self) -> Vec<Operand> {
         Kernel::operands(self)
+    }
+
+    fn formula(&self) -> String {
+        Kernel::formula(self)
     }
 
     fn product(&self) -> Option<[usize; 3]> {

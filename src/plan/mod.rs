@@ -16,7 +16,7 @@ pub use memory::MemoryMap;
 
 use std::sync::Arc;
 
-use crate::buffer::{Buffer, BufferId, Cost, Element, View};
+use crate::buffer::{Buffer, BufferId, Cost, Element, Operand, View};
 use crate::kernels::{AnyKernel, UNUSED};
 
 /// One kernel launch, labelled with the layer that emitted it.
@@ -31,10 +31,16 @@ pub struct Launch {
 impl Launch {
     /// `a [128, 784], b [784, 512], …`
     pub fn shapes(&self) -> String {
-        let operands = self.kernel.operands();
-        let operands = operands.iter().filter(|operand| operand.name != UNUSED);
+        let operands = self.operands().into_iter();
         let shapes = operands.map(|operand| format!("{} {:?}", operand.name, operand.shape()));
         shapes.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The kernel's operands but those that only fill a binding.
+    pub fn operands(&self) -> Vec<Operand> {
+        let mut operands = self.kernel.operands();
+        operands.retain(|operand| operand.name != UNUSED);
+        operands
     }
 
     /// Panics if the kernel writes a view that it also touches otherwise.

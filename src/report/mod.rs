@@ -15,6 +15,8 @@ pub mod timeline;
 
 pub use folder::{FolderError, RunFolder, Start};
 pub use grid::{write_grid, write_image};
-pub use plan::{BufferListing, LaunchListing, PlanListing, RoutineListing, ShaderListing};
+pub use plan::{
+    BufferListing, LaunchListing, OperandListing, PlanListing, RoutineListing, ShaderListing,
+};
 pub use reconstructions::{PictureError, write_reconstructions};
 pub use summary::{LossPair, Seconds, Summary};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::buffer::{Element, Lifetime};
+use crate::buffer::{Access, Element, Lifetime, Operand};
 use crate::device::gpu::GpuOptions;
 use crate::device::gpu::lower::Lowered;
 use crate::plan::{Launch, Pass, Plan};
@@ -56,14 +56,37 @@ pub struct LaunchListing {
     pub part: &'static str,
     /// Its kernel.
     pub kernel: &'static str,
-    /// Its operands with their shapes.
-    pub operands: String,
+    /// What it computes, where the kernel's name leaves that open: transposed factors, a fused activation.
+    pub formula: String,
+    /// Its operands.
+    pub operands: Vec<OperandListing>,
     /// Floating-point operations.
     pub flops: u64,
     /// Bytes read and written.
     pub bytes: u64,
     /// Whether the plan dropped it, because no launch and no host call reads what it writes.
     pub dropped: bool,
+}
+
+/// An operand of a launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct OperandListing {
+    /// Its name in the kernel's equation.
+    pub name: &'static str,
+    /// `[rows, cols]` of a matrix as it is stored, `[len]` of anything else.
+    pub shape: Vec<usize>,
+    /// Whether it is read, written or updated in place.
+    pub access: Access,
+}
+
+impl From<&Operand> for OperandListing {
+    fn from(operand: &Operand) -> Self {
+        OperandListing {
+            name: operand.name,
+            shape: operand.shape(),
+            access: operand.access,
+        }
+    }
 }
 
 /// A variant of a shader.
@@ -111,7 +134,8 @@ fn listing(launch: &Launch, dropped: bool) -> LaunchListing {
         pass: launch.label.pass,
         part: launch.label.part,
         kernel: launch.kernel.name(),
-        operands: launch.shapes(),
+        formula: launch.kernel.formula(),
+        operands: launch.operands().iter().map(Into::into).collect(),
         flops: cost.flops,
         bytes: cost.bytes(),
         dropped,

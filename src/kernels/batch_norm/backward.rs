@@ -48,6 +48,10 @@ impl Kernel for BackwardPartial {
         ]
     }
 
+    fn formula(&self) -> String {
+        format!("g = {}", self.saved.activation.gradient("dy"))
+    }
+
     fn flops(&self) -> u64 {
         7 * self.dy.view.len as u64
     }
@@ -210,6 +214,10 @@ impl Kernel for BackwardApply {
             Operand::read("d_beta", self.d_beta),
             Operand::update("gradient", self.gradient),
         ]
+    }
+
+    fn formula(&self) -> String {
+        format!("g = {}", self.saved.activation.gradient("dy"))
     }
 
     fn flops(&self) -> u64 {

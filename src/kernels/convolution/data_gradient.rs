@@ -168,6 +168,11 @@ impl Kernel for DataGradient {
         ]
     }
 
+    fn formula(&self) -> String {
+        let bias = self.bias.map_or("", |_| " + bias");
+        self.activation.of(&format!("dy ∗ᵀ weight{bias}"))
+    }
+
     fn flops(&self) -> u64 {
         let epilogue = u64::from(self.bias.is_some()) + self.activation.flops();
         self.shape().flops(&self.window) + self.dx.view.len as u64 * epilogue
