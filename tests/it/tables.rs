@@ -52,7 +52,9 @@ fn tables_fit_eighty_characters_and_cut_no_word() {
     ] {
         let text = printed(command);
         for line in text.lines() {
-            let width = line.chars().count();
+            // A combining accent (x̂) takes no column of its own.
+            let accent = |char: &char| ('\u{300}'..='\u{36f}').contains(char);
+            let width = line.chars().filter(|char| !accent(char)).count();
             assert!(width <= 80, "{command}: {width} characters: {line}");
         }
         for word in words {
