@@ -21,8 +21,9 @@ use super::{Done, Failure, print, table};
   diabolo plan mine.toml --image 64x64x3  if the recipe does not say the size
   diabolo plan mnist-conv --json | jq '.routines[0].launches'
 
-Below a kernel's name stands what it computes, where the name leaves that open (∗ is a convolution, ∗ᵀ its \
-transpose). Matrices have the shapes in which they are stored. A launch writes the operands with →, and updates those with ↔ in place.
+Below a kernel's name stands what it computes, where the name leaves that open (∗ is a convolution, \
+∗ᵀ its transpose). Matrices have the shapes in which they are stored. A launch writes the operands \
+with →, and updates those with ↔ in place.
 
 A launch is dropped when neither a later launch nor the host reads what it writes: the gradient of \
 the images, say. Dropped launches are struck through on a terminal and marked with - elsewhere; no \
@@ -34,7 +35,7 @@ pub struct Options {
     /// Only this routine: train, evaluate, …
     #[arg(long, value_name = "NAME")]
     routine: Option<String>,
-    /// Height, width and channels of the images, where the recipe's data set leaves them open
+    /// Height, width and channels of the images, for a recipe whose data set does not fix them
     #[arg(long, value_name = "HxWxC")]
     image: Option<ImageShape>,
     /// The kind of GPU whose shaders --json prints

@@ -47,7 +47,7 @@ use super::parallel::{chunks_of, each_member};
 use super::patches::Bordered;
 use super::product::{Left, Target, fill, multiply, pack, packed_len, width};
 use super::window::Window;
-use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
+use super::{Activation, Dispatch, Kernel, bias_operand, folded, shader, with_epilogue};
 use crate::buffer::{Matrix, Operand, View};
 use crate::kernels::host::{Memory, Products, ScratchSize};
 use crate::scalar::Scalar;
@@ -151,8 +151,7 @@ impl Kernel for Convolve {
     }
 
     fn formula(&self) -> String {
-        let bias = self.bias.map_or("", |_| " + bias");
-        self.activation.of(&format!("x ∗ weight{bias}"))
+        with_epilogue("x ∗ weight", self.bias, self.activation)
     }
 
     fn flops(&self) -> u64 {

@@ -39,7 +39,7 @@ mod library;
 use super::activation::with_activation;
 use super::parallel;
 use super::product::{DEPTH, Left, Next, Panels, Target, fill, multiply, pack, panel_len, width};
-use super::{Activation, Dispatch, Kernel, Step, bias_operand, shader};
+use super::{Activation, Dispatch, Kernel, Step, bias_operand, shader, with_epilogue};
 use crate::buffer::{BufferId, Matrix, Operand, View};
 use crate::kernels::host::Team;
 use crate::kernels::host::{Memory, Products, Scratch, ScratchSize};
@@ -416,8 +416,7 @@ impl Kernel for Gemm {
     fn formula(&self) -> String {
         let sign = |transposed| if transposed { "ᵀ" } else { "" };
         let [a, b] = [self.transpose_a, self.transpose_b].map(sign);
-        let bias = self.bias.map_or("", |_| " + bias");
-        self.activation.of(&format!("a{a}·b{b}{bias}"))
+        with_epilogue(&format!("a{a}·b{b}"), self.bias, self.activation)
     }
 
     fn flops(&self) -> u64 {

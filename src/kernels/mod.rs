@@ -94,9 +94,7 @@ pub trait Kernel: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// FLOPs and bytes; to be overridden where an operand is not touched whole.
     fn cost(&self) -> Cost {
-        let mut operands = self.operands();
-        operands.retain(|operand| operand.name != UNUSED);
-        Cost::over(self.flops(), &operands)
+        Cost::over(self.flops(), &used(self.operands()))
     }
 
     /// Scratch memory that a CPU thread needs.
@@ -259,6 +257,18 @@ fn bias_operand(bias: Option<View>, stand_in: View) -> Operand {
         Some(bias) => Operand::read("bias", bias),
         None => Operand::read(UNUSED, stand_in),
     }
+}
+
+/// The operands but those that only fill a binding.
+pub fn used(mut operands: Vec<Operand>) -> Vec<Operand> {
+    operands.retain(|operand| operand.name != UNUSED);
+    operands
+}
+
+/// The formula of a product with what follows it: `relu(a·b + bias)`.
+fn with_epilogue(product: &str, bias: Option<View>, activation: Activation) -> String {
+    let bias = bias.map_or("", |_| " + bias");
+    activation.of(&format!("{product}{bias}"))
 }
 
 /// Threads per work-group of the kernels whose threads each own one element or column.

@@ -17,7 +17,7 @@ pub use memory::MemoryMap;
 use std::sync::Arc;
 
 use crate::buffer::{Buffer, BufferId, Cost, Element, Operand, View};
-use crate::kernels::{AnyKernel, UNUSED};
+use crate::kernels::{AnyKernel, used};
 
 /// One kernel launch, labelled with the layer that emitted it.
 #[derive(Clone, Debug)]
@@ -38,9 +38,7 @@ impl Launch {
 
     /// The kernel's operands but those that only fill a binding.
     pub fn operands(&self) -> Vec<Operand> {
-        let mut operands = self.kernel.operands();
-        operands.retain(|operand| operand.name != UNUSED);
-        operands
+        used(self.kernel.operands())
     }
 
     /// Panics if the kernel writes a view that it also touches otherwise.

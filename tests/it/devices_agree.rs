@@ -56,6 +56,7 @@ fn losses_agree_to_1e_4_over_twenty_steps() {
     let gpu = Backend::Gpu(context);
     for name in ["mnist-dense", "mnist-conv"] {
         let mut recipe = Recipe::load(name).expect("built in");
+        // A software renderer takes minutes for batches of 128.
         recipe.train.batch = 32;
         let data = images_of(&recipe);
         let on_cpu = twenty_losses(&recipe, &data, &cpu());

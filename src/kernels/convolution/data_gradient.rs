@@ -10,7 +10,7 @@ use crate::kernels::product::{
     Left, Panels, Target, fill, multiply, pack, packed_len, panel_len, width,
 };
 use crate::kernels::window::Window;
-use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader};
+use crate::kernels::{Activation, Dispatch, Kernel, bias_operand, folded, shader, with_epilogue};
 use crate::scalar::Scalar;
 
 /// The adjoint map: `dx = f(patchesᵀ(dy · weightᵀ) + bias)`.
@@ -169,8 +169,7 @@ impl Kernel for DataGradient {
     }
 
     fn formula(&self) -> String {
-        let bias = self.bias.map_or("", |_| " + bias");
-        self.activation.of(&format!("dy ∗ᵀ weight{bias}"))
+        with_epilogue("dy ∗ᵀ weight", self.bias, self.activation)
     }
 
     fn flops(&self) -> u64 {
